@@ -1,0 +1,168 @@
+"""Cost of a whole architecture: one walk for fixed and for expected widths.
+
+`macs` counts the multiply-adds of all convolutions and dense layers (squeeze-excite
+included), `params` every trained number (batch norm's scale and offset and all biases
+included). This is the counting of torchvision and of the papers that publish both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from mobilenas_tf.costs.ops import (
+    Cost,
+    Count,
+    batch_norm,
+    convolution,
+    depthwise,
+    out_size,
+)
+from mobilenas_tf.spec import (
+    Architecture,
+    Convolution,
+    Head,
+    InvertedResidual,
+    Pooling,
+    walk_blocks,
+)
+from mobilenas_tf.widths import kernel_path, output_groups
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCost:
+    """Cost of the stem, one block or the head, with the size of what comes out."""
+
+    path: str
+    cost: Cost
+    out_size_px: int
+    out_channels: Count
+
+
+def network_cost(
+    architecture: Architecture, widths: Mapping[str, Count] | None = None
+) -> Cost:
+    """Returns the cost of the architecture, or its expected cost under gates.
+
+    With independent gates the expected number of multiply-adds of a convolution is
+    `k^2 H W E[C_in] E[C_out]`, so that the formula for fixed networks, evaluated at
+    the expected widths, is exact (a network whose gates are hard costs what the
+    resized network costs).
+
+    Args:
+        architecture: The (largest) network.
+        widths: Channels by width-group path, ints or scalar tensors; groups that are
+            not named have the architecture's channels. The path `<block>/presence`
+            holds the probability that a block that can vanish is there.
+    """
+    total = Cost()
+    for layer in layer_costs(architecture, widths):
+        total = total + layer.cost
+    return total
+
+
+def layer_costs(
+    architecture: Architecture, widths: Mapping[str, Count] | None = None
+) -> tuple[LayerCost, ...]:
+    """Returns the costs of stem, blocks and head, in order. Arguments as above."""
+    widths = widths or {}
+    output_of = output_groups(architecture)
+    stem = architecture.stem
+    size_px = out_size(architecture.image_size_px, stem.stride)
+    channels = widths.get("stem/output", stem.out_channels)
+    stem_cost = _convolution_layer(3, channels, stem.kernel_size, size_px)
+    layers = [LayerCost("stem", stem_cost, size_px, channels)]
+    for path, block, _ in walk_blocks(architecture):
+        in_channels, in_size_px = channels, size_px
+        size_px = out_size(in_size_px, block.stride)
+        if isinstance(block, Pooling):
+            cost = Cost()
+        elif isinstance(block, Convolution):
+            channels = widths.get(output_of[path], block.out_channels)
+            cost = _convolution_layer(
+                in_channels, channels, block.kernel_size, size_px
+            )
+        else:
+            channels = widths.get(output_of[path], block.out_channels)
+            ends = (in_channels, channels)
+            cost = _inverted_residual(path, block, ends, (in_size_px, size_px), widths)
+        layers.append(LayerCost(path, cost, size_px, channels))
+    head_cost = _head(architecture.head, channels, size_px, widths)
+    layers.append(LayerCost("head", head_cost, 1, architecture.head.num_classes))
+    return tuple(layers)
+
+
+def cost_function(
+    architecture: Architecture, metric: str
+) -> Callable[[Mapping[str, Count]], Count]:
+    """Returns `widths -> cost` for the metric `macs` or `params`."""
+    if metric not in ("macs", "params"):
+        raise ValueError(f"metric must be macs or params. Received: metric={metric!r}")
+    return lambda widths: getattr(network_cost(architecture, widths), metric)
+
+
+def _convolution_layer(
+    in_channels: Count, out_channels: Count, kernel_size: int, size_px: int
+) -> Cost:
+    return convolution(
+        in_channels, out_channels, kernel_size=kernel_size, out_size_px=size_px
+    ) + batch_norm(out_channels)
+
+
+def _inverted_residual(
+    path: str,
+    block: InvertedResidual,
+    in_out_channels: tuple[Count, Count],
+    in_out_size_px: tuple[int, int],
+    widths: Mapping[str, Count],
+) -> Cost:
+    in_channels, out_channels = in_out_channels
+    in_size_px, out_size_px = in_out_size_px
+    total, expanded = Cost(), 0
+    for branch in block.branches:
+        width = in_channels
+        if block.has_expansion:
+            width = widths.get(kernel_path(path, branch.kernel_size), branch.channels)
+        expanded = expanded + width
+        kernel = depthwise(
+            width, kernel_size=branch.kernel_size, out_size_px=out_size_px
+        )
+        total = total + kernel + batch_norm(width)
+    if block.has_expansion:
+        expansion = convolution(
+            in_channels,
+            expanded,
+            out_size_px=in_size_px,
+            groups=block.expansion_groups,
+        )
+        total = total + expansion + batch_norm(expanded)
+    if block.squeeze_excite is not None:
+        hidden = widths.get(
+            f"{path}/squeeze_excite", block.squeeze_excite.hidden_channels
+        )
+        total = total + convolution(expanded, hidden, has_bias=True)
+        total = total + convolution(hidden, expanded, has_bias=True)
+    projection = convolution(
+        expanded,
+        out_channels,
+        out_size_px=out_size_px,
+        groups=block.projection_groups,
+    )
+    total = total + projection + batch_norm(out_channels)
+    presence = widths.get(f"{path}/presence")
+    return total if presence is None else total.scaled(presence)
+
+
+def _head(
+    head: Head, in_channels: Count, size_px: int, widths: Mapping[str, Count]
+) -> Cost:
+    total, channels = Cost(), in_channels
+    if head.conv_channels is not None:
+        conv_channels = widths.get("head/conv", head.conv_channels)
+        total = total + _convolution_layer(channels, conv_channels, 1, size_px)
+        channels = conv_channels
+    if head.hidden_channels is not None:
+        hidden = widths.get("head/hidden", head.hidden_channels)
+        total = total + convolution(channels, hidden, has_bias=head.has_hidden_bias)
+        channels = hidden
+    return total + convolution(channels, head.num_classes, has_bias=True)

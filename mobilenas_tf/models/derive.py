@@ -1,0 +1,236 @@
+"""From a trained supernet to one network: which channels stay, and its weights.
+
+What stays follows from the keep probabilities, never from a sample.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mobilenas_tf.costs.ops import Count
+from mobilenas_tf.layers.gates import HARD_LOGIT
+from mobilenas_tf.models.supernet import Supernet, producer_gates, removable_kernels
+from mobilenas_tf.space import SearchSpace, required_kernels
+from mobilenas_tf.spec import Architecture
+from mobilenas_tf.widths import WidthGroup, resize, width_groups
+
+# `{width path: channels} -> cost`
+CostFunction = Callable[[Mapping[str, Count]], Count]
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Which channels of a supernet stay.
+
+    `masks` maps gate paths to boolean `[C]` (what each producer writes), `kept` maps
+    width paths to boolean `[C]` (what lives in the group), `threshold` is the keep
+    probability of the last channel that was taken in.
+    """
+
+    masks: Mapping[str, np.ndarray]
+    kept: Mapping[str, np.ndarray]
+    threshold: float
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Channels by width path."""
+        return {path: int(kept.sum()) for path, kept in self.kept.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ladder:
+    """One width group's way up: allowed widths, and what each further step is worth.
+
+    `order` sorts the channels by probability, falling; `values[i]` is the mean
+    probability of the channels that step i -> i + 1 of `rungs` adds.
+    """
+
+    group: WidthGroup
+    order: np.ndarray
+    rungs: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+def select_channels(
+    space: SearchSpace,
+    probabilities: Mapping[str, np.ndarray],
+    *,
+    cost: CostFunction | None = None,
+    budget: float | None = None,
+) -> Selection:
+    """Chooses the channels of the final network.
+
+    Channels are ranked by keep probability (in a tied group: the largest of its
+    producers'), and taken in whole multiples of the space's divisor. Without a budget
+    the steps of mean probability above 0.5 are taken. With one, steps are taken in
+    falling order while the network fits, then smaller ones that still fit: the cost
+    lands on the budget from below. What keeps the network whole is always taken.
+
+    Args:
+        space: The space of the supernet.
+        probabilities: `{gate path: [C]}`.
+        cost: `{width path: channels} -> cost`, needed with a budget.
+        budget: Largest allowed cost.
+
+    Raises:
+        ValueError: If even the smallest selection costs more than the budget.
+    """
+    ladders = _ladders(space, probabilities)
+    levels = _smallest_levels(space, ladders)
+    steps = sorted(
+        (
+            (value, path, step)
+            for path, ladder in ladders.items()
+            for step, value in enumerate(ladder.values)
+            if step >= levels[path]
+        ),
+        key=lambda item: (-item[0], item[2], item[1]),
+    )
+
+    def fits(candidate: Mapping[str, int]) -> bool:
+        widths = {path: ladders[path].rungs[level] for path, level in candidate.items()}
+        return cost(with_presence(space, widths)) <= budget
+
+    if budget is None or cost is None:
+        taken = [step for step in steps if step[0] > 0.5]
+        levels = _climb(levels, taken)
+    else:
+        if not fits(levels):
+            raise ValueError(
+                f"budget must allow the smallest network of {space.name}. "
+                f"Received: budget={budget:,.0f}"
+            )
+        taken, levels = _fill(levels, steps, fits)
+    threshold = min((value for value, _, _ in taken), default=1.0)
+    kept = {
+        path: _first_channels(ladder, ladder.rungs[levels[path]])
+        for path, ladder in ladders.items()
+    }
+    return Selection(_producer_masks(space, probabilities, kept), kept, threshold)
+
+
+def _fill(levels, steps, fits):
+    """Takes the longest affordable prefix of `steps`, then all that still fit."""
+    low, high = 0, len(steps)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(_climb(levels, steps[:middle])):
+            low = middle
+        else:
+            high = middle - 1
+    taken, levels = list(steps[:low]), _climb(levels, steps[:low])
+    for step in steps[low:]:
+        _, path, index = step
+        if index != levels[path]:
+            continue  # a lower step of this group did not fit
+        candidate = {**levels, path: index + 1}
+        if fits(candidate):
+            taken, levels = [*taken, step], candidate
+    return taken, levels
+
+
+def _climb(levels: Mapping[str, int], steps) -> dict[str, int]:
+    climbed = dict(levels)
+    for _, path, step in steps:
+        climbed[path] = max(climbed[path], step + 1)
+    return climbed
+
+
+def _ladders(
+    space: SearchSpace, probabilities: Mapping[str, np.ndarray]
+) -> dict[str, _Ladder]:
+    groups = {group.path: group for group in width_groups(space.supernet)}
+    ladders = {}
+    for choice in space.choices:
+        group = groups[choice.path]
+        score = np.max(
+            [probabilities[gate] for _, gate in producer_gates(group)], axis=0
+        )
+        order = np.argsort(-score, kind="stable")
+        values = tuple(
+            float(np.mean(score[order[low:high]]))
+            for low, high in zip(choice.values, choice.values[1:], strict=False)
+        )
+        ladders[choice.path] = _Ladder(group, order, choice.values, values)
+    return ladders
+
+
+def _smallest_levels(
+    space: SearchSpace, ladders: Mapping[str, _Ladder]
+) -> dict[str, int]:
+    """Returns the lowest rung of each group that leaves the network whole.
+
+    A block that cannot vanish keeps the kernel whose first channels are likeliest.
+    """
+    levels = dict.fromkeys(ladders, 0)
+    for kernels in required_kernels(space.supernet):
+        opened = [kernel.path for kernel in kernels if kernel.path in ladders]
+        if len(opened) == len(kernels):
+            best = max(opened, key=lambda path: ladders[path].values[0])
+            levels[best] = 1
+    return levels
+
+
+def _first_channels(ladder: _Ladder, count: int) -> np.ndarray:
+    kept = np.zeros(len(ladder.order), bool)
+    kept[ladder.order[:count]] = True
+    return kept
+
+
+def with_presence(
+    space: SearchSpace, widths: Mapping[str, Count]
+) -> dict[str, Count]:
+    """Adds `<block>/presence` (0 or 1) for every block that can vanish."""
+    presence = {
+        f"{operator}/presence": int(any(widths[kernel.path] for kernel in kernels))
+        for operator, kernels in removable_kernels(space).items()
+    }
+    return {**widths, **presence}
+
+
+def _producer_masks(
+    space: SearchSpace,
+    probabilities: Mapping[str, np.ndarray],
+    kept: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Returns what each producer writes of the channels that live in its group.
+
+    A channel that lives is written by the producers whose own gate is open, and at
+    least by the likeliest one that is there.
+    """
+    vanished = {
+        operator
+        for operator, kernels in removable_kernels(space).items()
+        if not any(kept[kernel.path].any() for kernel in kernels)
+    }
+    masks: dict[str, np.ndarray] = {}
+    for group in width_groups(space.supernet):
+        if group.path not in kept:
+            continue
+        pairs = list(producer_gates(group))
+        score = np.stack(
+            [
+                np.where(producer in vanished, -1.0, probabilities[gate])
+                for producer, gate in pairs
+            ]
+        )
+        writes = (score > 0.5) | (score == score.max(axis=0))
+        for (producer, gate), row in zip(pairs, writes, strict=True):
+            masks[gate] = row & kept[group.path] & (producer not in vanished)
+    return masks
+
+
+def harden(supernet: Supernet, selection: Selection) -> None:
+    """Sets the gates' logits so that masks equal the selection, exactly 0 or 1."""
+    for path, gate in supernet.gates.items():
+        gate.logits.assign(np.where(selection.masks[path], HARD_LOGIT, -HARD_LOGIT))
+
+
+def derived_architecture(
+    space: SearchSpace, selection: Selection, *, name: str
+) -> Architecture:
+    """Returns the network of a selection."""
+    return dataclasses.replace(resize(space.supernet, selection.widths), name=name)

@@ -1,0 +1,171 @@
+"""The named search spaces, as data.
+
+Each is written like the table of a paper: one row a stage. What a space means is
+left to `space`, the published networks to `zoo`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from mobilenas_tf.names import lookup
+from mobilenas_tf.space import SearchSpace, width_space
+from mobilenas_tf.spec import (
+    Activation,
+    Architecture,
+    Branch,
+    Convolution,
+    Head,
+    InvertedResidual,
+    SqueezeExcite,
+    Stage,
+    round_channels,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class StageRow:
+    """One row: `depth` blocks, the first with `stride`; each kernel expands alone."""
+
+    expansion: int
+    out_channels: int
+    depth: int
+    stride: int
+    kernel_sizes: tuple[int, ...] = (3, 5, 7)
+    activation: Activation = "relu"
+    squeeze_excite_ratio: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkTable:
+    """A whole supernet: input, stem, stages and head."""
+
+    image_size_px: int
+    stem_channels: int
+    rows: tuple[StageRow, ...]
+    head_channels: int
+    activation: Activation = "relu"
+
+
+def build_supernet(name: str, table: NetworkTable, *, num_classes: int) -> Architecture:
+    """Returns the supernet of a table.
+
+    A row with expansion 1 has no 1x1 expansion: its one kernel works on the input.
+    """
+    channels = table.stem_channels
+    stages = []
+    for row in table.rows:
+        blocks = []
+        for index in range(row.depth):
+            stride = row.stride if index == 0 else 1
+            blocks.append(_block(row, channels, stride))
+            channels = row.out_channels
+        stages.append(Stage(tuple(blocks)))
+    return Architecture(
+        name=name,
+        image_size_px=table.image_size_px,
+        stem=Convolution(table.stem_channels, 3, 2, table.activation),
+        stages=tuple(stages),
+        head=Head(num_classes, table.head_channels, activation=table.activation),
+    )
+
+
+def _block(row: StageRow, in_channels: int, stride: int) -> InvertedResidual:
+    width = in_channels * row.expansion
+    squeeze_excite = None
+    if row.squeeze_excite_ratio:
+        expanded = width * len(row.kernel_sizes)
+        hidden = round_channels(expanded * row.squeeze_excite_ratio)
+        squeeze_excite = SqueezeExcite(hidden)
+    return InvertedResidual(
+        out_channels=row.out_channels,
+        branches=tuple(Branch(kernel, width) for kernel in row.kernel_sizes),
+        stride=stride,
+        has_expansion=row.expansion > 1,
+        has_residual=stride == 1 and in_channels == row.out_channels,
+        activation=row.activation,
+        squeeze_excite=squeeze_excite,
+    )
+
+
+def _rows(
+    *rows: tuple[int, int, int, int], activation: Activation = "relu"
+) -> tuple[StageRow, ...]:
+    """Makes rows from `(expansion, channels, depth, stride)`, kernels 3, 5 and 7."""
+    return tuple(
+        StageRow(*row, (3,) if row[0] == 1 else (3, 5, 7), activation) for row in rows
+    )
+
+
+# Mei et al., AtomNAS, arXiv:1912.09640, table 1; stem of AtomNAS-A. The tables for
+# 96, 32 and 16 px are ours: fewer blocks, and strides that leave a 3x3 to 4x4 map.
+_ATOMNAS_224 = ((1, 16, 1, 1), (6, 24, 4, 2), (6, 40, 4, 2), (6, 80, 4, 2))
+_ATOMNAS_224 += ((6, 96, 4, 1), (6, 192, 4, 2), (6, 320, 1, 1))
+_ROWS_BY_SIZE = {
+    224: _ATOMNAS_224,
+    96: (
+        *((1, 16, 1, 1), (6, 24, 2, 2), (6, 40, 3, 2), (6, 80, 3, 2)),
+        *((6, 96, 2, 1), (6, 192, 3, 2), (6, 320, 1, 1)),
+    ),
+    32: ((1, 16, 1, 1), (6, 24, 2, 1), (6, 40, 2, 2), (6, 80, 2, 2), (6, 96, 2, 1)),
+    16: ((1, 16, 1, 1), (4, 24, 2, 1), (4, 40, 2, 2)),
+}
+_HEAD_CHANNELS = {224: 1280, 96: 1280, 32: 384, 16: 128}
+
+
+def _mobilenet_v2_table(image_size_px: int, activation: Activation) -> NetworkTable:
+    return NetworkTable(
+        image_size_px=image_size_px,
+        stem_channels=16,
+        rows=_rows(*_ROWS_BY_SIZE[image_size_px], activation=activation),
+        head_channels=_HEAD_CHANNELS[image_size_px],
+        activation=activation,
+    )
+
+
+def _mobilenet_v3_table(image_size_px: int) -> NetworkTable:
+    """Hard-swish and squeeze-excite from the third stage on, ReLU before.
+
+    Where they begin follows Howard et al., MobileNetV3, arXiv:1905.02244, table 1;
+    the ratio is AtomNAS+'s idea of squeeze-excite at MobileNetV3's ratio of 1/4.
+    """
+    rows = tuple(
+        row
+        if index < 2
+        else dataclasses.replace(
+            row, activation="hard_swish", squeeze_excite_ratio=0.25 / 3
+        )
+        for index, row in enumerate(_mobilenet_v2_table(image_size_px, "relu").rows)
+    )
+    return dataclasses.replace(
+        _mobilenet_v2_table(image_size_px, "hard_swish"), rows=rows
+    )
+
+
+TABLES: dict[str, Callable[[], NetworkTable]] = {
+    "figs_mobilenet_v2": lambda: _mobilenet_v2_table(224, "relu"),
+    "figs_mobilenet_v2_96": lambda: _mobilenet_v2_table(96, "relu"),
+    "figs_mobilenet_v2_32": lambda: _mobilenet_v2_table(32, "relu"),
+    "figs_mobilenet_v2_16": lambda: _mobilenet_v2_table(16, "relu"),
+    "figs_mobilenet_v3": lambda: _mobilenet_v3_table(224),
+    "figs_mobilenet_v3_96": lambda: _mobilenet_v3_table(96),
+    "figs_mobilenet_v3_32": lambda: _mobilenet_v3_table(32),
+    "figs_quantized": lambda: _mobilenet_v2_table(224, "relu6"),
+    "figs_quantized_96": lambda: _mobilenet_v2_table(96, "relu6"),
+    "figs_quantized_32": lambda: _mobilenet_v2_table(32, "relu6"),
+    "figs_quantized_16": lambda: _mobilenet_v2_table(16, "relu6"),
+}
+
+
+def named_space(
+    name: str, *, num_classes: int = 1000, channel_divisor: int = 8
+) -> SearchSpace:
+    """Returns a search space by name.
+
+    Raises:
+        ValueError: If there is none of that name; the message has the nearest ones.
+    """
+    table = lookup("space", name, TABLES)()
+    supernet = build_supernet(name, table, num_classes=num_classes)
+    return width_space(name, supernet, channel_divisor=channel_divisor)

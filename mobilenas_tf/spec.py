@@ -1,0 +1,288 @@
+"""Networks as values: frozen dataclasses that describe one resolved architecture.
+
+Everything that builds, counts, searches, trains, exports or times a network receives
+an `Architecture`. Reading and writing JSON is left to `json_io`, the walk over
+searchable widths to `widths`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal
+
+Activation = Literal["linear", "relu", "relu6", "hard_swish", "swish"]
+GateActivation = Literal["sigmoid", "hard_sigmoid"]
+InputNormalization = Literal["symmetric", "imagenet"]
+
+
+def round_channels(channels: float, divisor: int = 8) -> int:
+    """Returns `channels` rounded to a multiple of `divisor`, losing at most 10 %.
+
+    Source: MobileNetV2 reference code, `_make_divisible`: the nearest multiple, at
+    least `divisor`, and one multiple more where rounding took away over 10 %.
+    """
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def _check_positive(owner: object, **values: int) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"{name} of {type(owner).__name__} must be an integer of at least 1. "
+                f"Received: {name}={value!r}"
+            )
+
+
+def _check_member(owner: object, name: str, options: object) -> None:
+    value, allowed = getattr(owner, name), getattr(options, "__args__")  # noqa: B009 - a typing.Literal declares no attribute
+    if value not in allowed:
+        raise ValueError(
+            f"{name} of {type(owner).__name__} must be one of {', '.join(allowed)}. "
+            f"Received: {name}={value!r}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SqueezeExcite:
+    """Squeeze-and-excitation: pool, 1x1 to `hidden_channels`, 1x1 back, gate, scale.
+
+    Source: Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507, section 3.
+    """
+
+    hidden_channels: int
+    activation: Activation = "relu"
+    gate: GateActivation = "hard_sigmoid"
+
+    def __post_init__(self) -> None:
+        _check_positive(self, hidden_channels=self.hidden_channels)
+        _check_member(self, "activation", Activation)
+        _check_member(self, "gate", GateActivation)
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """One depthwise kernel of a block and the number of channels that it serves."""
+
+    kernel_size: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        _check_positive(self, kernel_size=self.kernel_size, channels=self.channels)
+
+
+@dataclasses.dataclass(frozen=True)
+class InvertedResidual:
+    """Inverted residual block with one or more parallel depthwise kernels.
+
+    `[1x1 expansion] -> depthwise kernels side by side -> [squeeze-excite] -> 1x1
+    projection (linear) [+ input]`, each convolution followed by batch norm. The
+    expansion makes the branches' channels together; without it the depthwise
+    convolution works on the block's input.
+
+    Source: Sandler et al., MobileNetV2, arXiv:1801.04381, section 3.3; parallel
+    kernels: Mei et al., AtomNAS, arXiv:1912.09640, section 3.1; grouped 1x1 with
+    channel shuffle: Wu et al., FBNet, arXiv:1812.03443, section 3.1.
+    """
+
+    out_channels: int
+    branches: tuple[Branch, ...]
+    stride: int = 1
+    has_expansion: bool = True
+    has_residual: bool = False
+    activation: Activation = "relu6"
+    squeeze_excite: SqueezeExcite | None = None
+    expansion_groups: int = 1
+    projection_groups: int = 1
+    has_shuffle: bool = False
+
+    def __post_init__(self) -> None:
+        _check_positive(
+            self,
+            out_channels=self.out_channels,
+            stride=self.stride,
+            expansion_groups=self.expansion_groups,
+            projection_groups=self.projection_groups,
+        )
+        _check_member(self, "activation", Activation)
+        kernels = [branch.kernel_size for branch in self.branches]
+        if not kernels or kernels != sorted(set(kernels)):
+            raise ValueError(
+                "branches of InvertedResidual must have distinct kernel sizes in "
+                f"rising order, at least one. Received: kernel sizes {kernels}"
+            )
+        if not self.has_expansion and len(self.branches) != 1:
+            raise ValueError(
+                "branches of InvertedResidual must be one where has_expansion is "
+                f"false. Received: kernel sizes {kernels}"
+            )
+        if self.has_residual and self.stride != 1:
+            raise ValueError(
+                "stride of InvertedResidual must be 1 where has_residual is true. "
+                f"Received: stride={self.stride}"
+            )
+
+    @property
+    def expanded_channels(self) -> int:
+        """Channels between expansion and projection, all branches together."""
+        return sum(branch.channels for branch in self.branches)
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """Convolution, batch norm and activation."""
+
+    out_channels: int
+    kernel_size: int = 3
+    stride: int = 1
+    activation: Activation = "relu6"
+
+    def __post_init__(self) -> None:
+        _check_positive(
+            self,
+            out_channels=self.out_channels,
+            kernel_size=self.kernel_size,
+            stride=self.stride,
+        )
+        _check_member(self, "activation", Activation)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pooling:
+    """Max or average pooling with SAME padding; keeps the channels."""
+
+    kind: Literal["max", "average"]
+    kernel_size: int = 3
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        _check_positive(self, kernel_size=self.kernel_size, stride=self.stride)
+        if self.kind not in ("max", "average"):
+            raise ValueError(
+                f"kind of Pooling must be max or average. Received: kind={self.kind!r}"
+            )
+
+
+Block = InvertedResidual | Convolution | Pooling
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Blocks in sequence. An identity ("skip") is a block that is not there."""
+
+    blocks: tuple[Block, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """`[1x1 convolution, batch norm] -> global average pooling -> [dense] -> classes`.
+
+    `hidden_channels` is the dense layer after pooling (MobileNetV3's 1,280), with a
+    bias unless `has_hidden_bias` is false. Dropout belongs to training, not here.
+    """
+
+    num_classes: int
+    conv_channels: int | None = None
+    hidden_channels: int | None = None
+    has_hidden_bias: bool = True
+    activation: Activation = "relu6"
+
+    def __post_init__(self) -> None:
+        optional = {
+            name: getattr(self, name)
+            for name in ("conv_channels", "hidden_channels")
+            if getattr(self, name) is not None
+        }
+        _check_positive(self, num_classes=self.num_classes, **optional)
+        _check_member(self, "activation", Activation)
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """One complete classification network.
+
+    The input is a float32 RGB image in [-1, 1], `[B, image_size_px, image_size_px,
+    3]`. With `input_normalization="imagenet"` the network itself starts by turning
+    it into ImageNet's mean and standard deviation. `batch_norm_epsilon` is here as
+    it changes what the network computes.
+    """
+
+    name: str
+    image_size_px: int
+    stem: Convolution
+    stages: tuple[Stage, ...]
+    head: Head
+    input_normalization: InputNormalization = "symmetric"
+    batch_norm_epsilon: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _check_positive(self, image_size_px=self.image_size_px)
+        _check_member(self, "input_normalization", InputNormalization)
+        if not self.batch_norm_epsilon > 0:
+            raise ValueError(
+                "batch_norm_epsilon of Architecture must be positive. "
+                f"Received: batch_norm_epsilon={self.batch_norm_epsilon}"
+            )
+        for path, block, in_channels in walk_blocks(self):
+            _check_block(path, block, in_channels)
+
+
+def _check_block(path: str, block: Block, in_channels: int) -> None:
+    if not isinstance(block, InvertedResidual):
+        return
+    if block.has_residual and block.out_channels != in_channels:
+        raise ValueError(
+            f"out_channels of {path} must equal its {in_channels} input channels as "
+            f"has_residual is true. Received: out_channels={block.out_channels}"
+        )
+    expanded = block.expanded_channels
+    if not block.has_expansion and expanded != in_channels:
+        raise ValueError(
+            f"branches of {path} must have its {in_channels} input channels as "
+            f"has_expansion is false. Received: channels={expanded}"
+        )
+    for channels, groups, name in (
+        (in_channels, block.expansion_groups, "expansion_groups"),
+        (expanded, block.expansion_groups, "expansion_groups"),
+        (expanded, block.projection_groups, "projection_groups"),
+        (block.out_channels, block.projection_groups, "projection_groups"),
+    ):
+        if channels % groups:
+            raise ValueError(
+                f"{name} of {path} must divide {channels} channels. "
+                f"Received: {name}={groups}"
+            )
+
+
+def walk_blocks(architecture: Architecture) -> Iterator[tuple[str, Block, int]]:
+    """Yields `(path, block, input channels)` for every block, in order of use.
+
+    Paths read `stage3/block1`; stages count from 1, blocks from 0.
+    """
+    channels = architecture.stem.out_channels
+    for stage_index, stage in enumerate(architecture.stages, start=1):
+        for block_index, block in enumerate(stage.blocks):
+            yield f"stage{stage_index}/block{block_index}", block, channels
+            if not isinstance(block, Pooling):
+                channels = block.out_channels
+
+
+def feature_channels(architecture: Architecture) -> int:
+    """Returns the channels that enter the head."""
+    channels = architecture.stem.out_channels
+    for _, block, _ in walk_blocks(architecture):
+        if not isinstance(block, Pooling):
+            channels = block.out_channels
+    return channels
+
+
+def with_head(
+    architecture: Architecture, *, num_classes: int, image_size_px: int | None = None
+) -> Architecture:
+    """Returns the architecture for another number of classes or input size."""
+    return dataclasses.replace(
+        architecture,
+        head=dataclasses.replace(architecture.head, num_classes=num_classes),
+        image_size_px=image_size_px or architecture.image_size_px,
+    )
