@@ -51,9 +51,15 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON file; a malformed one is an error that names file and place."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(
+            Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant
+        )
+    except ValueError as error:
         raise ValueError(f"{path} must be a JSON file. Received: {error}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def to_plain(value: Any) -> Any:
@@ -147,8 +153,6 @@ def _dataclass_from_plain(expected: type[T], value: Any, where: str) -> T:
     try:
         return expected(**arguments)
     except ValueError as error:
-        if str(error).startswith(where.split("/")[0]):
-            raise
         raise ValueError(f"{where}: {error}") from error
 
 
@@ -156,9 +160,7 @@ def write_architecture(
     path: str | os.PathLike[str], architecture: Architecture
 ) -> None:
     """Writes `architecture.json`."""
-    write_json(
-        path, {"schema_version": SCHEMA_VERSION, "architecture": architecture}
-    )
+    write_json(path, {"schema_version": SCHEMA_VERSION, "architecture": architecture})
 
 
 def read_architecture(path: str | os.PathLike[str]) -> Architecture:

@@ -87,6 +87,8 @@ class SearchSpace:
         self, genotype: Mapping[str, int], rng: np.random.Generator, *, rate: float
     ) -> Genotype:
         """Returns a copy with each decision redrawn with probability `rate`."""
+        if not 0 <= rate <= 1:
+            raise ValueError(f"rate must be in [0, 1]. Received: rate={rate}")
         return self.repair(
             {
                 choice.path: int(rng.choice(choice.values))
@@ -119,7 +121,9 @@ class SearchSpace:
         repaired = dict(genotype)
         values = {choice.path: choice.values for choice in self.choices}
         for kernels in required_kernels(self.supernet):
-            if all(repaired.get(kernel.path, kernel.channels) == 0 for kernel in kernels):
+            if all(
+                repaired.get(kernel.path, kernel.channels) == 0 for kernel in kernels
+            ):
                 path = kernels[0].path
                 repaired[path] = next(value for value in values[path] if value)
         return repaired

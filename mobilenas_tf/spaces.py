@@ -28,7 +28,7 @@ from mobilenas_tf.spec import (
 class StageRow:
     """One row: `depth` blocks, the first with `stride`; each kernel expands alone."""
 
-    expansion: int
+    expansion: float
     out_channels: int
     depth: int
     stride: int
@@ -48,10 +48,13 @@ class NetworkTable:
     activation: Activation = "relu"
 
 
-def build_supernet(name: str, table: NetworkTable, *, num_classes: int) -> Architecture:
+def build_supernet(
+    name: str, table: NetworkTable, *, num_classes: int, channel_divisor: int = 8
+) -> Architecture:
     """Returns the supernet of a table.
 
     A row with expansion 1 has no 1x1 expansion: its one kernel works on the input.
+    Expanded channels are rounded to multiples of `channel_divisor`.
     """
     channels = table.stem_channels
     stages = []
@@ -59,7 +62,7 @@ def build_supernet(name: str, table: NetworkTable, *, num_classes: int) -> Archi
         blocks = []
         for index in range(row.depth):
             stride = row.stride if index == 0 else 1
-            blocks.append(_block(row, channels, stride))
+            blocks.append(_block(row, channels, stride, channel_divisor))
             channels = row.out_channels
         stages.append(Stage(tuple(blocks)))
     return Architecture(
@@ -71,8 +74,12 @@ def build_supernet(name: str, table: NetworkTable, *, num_classes: int) -> Archi
     )
 
 
-def _block(row: StageRow, in_channels: int, stride: int) -> InvertedResidual:
-    width = in_channels * row.expansion
+def _block(
+    row: StageRow, in_channels: int, stride: int, channel_divisor: int
+) -> InvertedResidual:
+    width = in_channels
+    if row.expansion > 1:
+        width = round_channels(in_channels * row.expansion, channel_divisor)
     squeeze_excite = None
     if row.squeeze_excite_ratio:
         expanded = width * len(row.kernel_sizes)
@@ -90,7 +97,7 @@ def _block(row: StageRow, in_channels: int, stride: int) -> InvertedResidual:
 
 
 def _rows(
-    *rows: tuple[int, int, int, int], activation: Activation = "relu"
+    *rows: tuple[float, int, int, int], activation: Activation = "relu"
 ) -> tuple[StageRow, ...]:
     """Makes rows from `(expansion, channels, depth, stride)`, kernels 3, 5 and 7."""
     return tuple(
@@ -124,6 +131,20 @@ def _mobilenet_v2_table(image_size_px: int, activation: Activation) -> NetworkTa
     )
 
 
+def _quantized_table(image_size_px: int) -> NetworkTable:
+    """Quantisation first: ReLU6, no squeeze-excite, no 7x7 kernels.
+
+    XNNPACK has fast kernels for 3x3 and 5x5 depthwise convolutions only; on an x86
+    host an int8 7x7 took 25 times as long as a 5x5 (16x16x48).
+    """
+    table = _mobilenet_v2_table(image_size_px, "relu6")
+    rows = tuple(
+        dataclasses.replace(row, kernel_sizes=row.kernel_sizes[:2])
+        for row in table.rows
+    )
+    return dataclasses.replace(table, rows=rows)
+
+
 def _mobilenet_v3_table(image_size_px: int) -> NetworkTable:
     """Hard-swish and squeeze-excite from the third stage on, ReLU before.
 
@@ -151,10 +172,10 @@ TABLES: dict[str, Callable[[], NetworkTable]] = {
     "figs_mobilenet_v3": lambda: _mobilenet_v3_table(224),
     "figs_mobilenet_v3_96": lambda: _mobilenet_v3_table(96),
     "figs_mobilenet_v3_32": lambda: _mobilenet_v3_table(32),
-    "figs_quantized": lambda: _mobilenet_v2_table(224, "relu6"),
-    "figs_quantized_96": lambda: _mobilenet_v2_table(96, "relu6"),
-    "figs_quantized_32": lambda: _mobilenet_v2_table(32, "relu6"),
-    "figs_quantized_16": lambda: _mobilenet_v2_table(16, "relu6"),
+    "figs_quantized": lambda: _quantized_table(224),
+    "figs_quantized_96": lambda: _quantized_table(96),
+    "figs_quantized_32": lambda: _quantized_table(32),
+    "figs_quantized_16": lambda: _quantized_table(16),
 }
 
 
@@ -169,3 +190,8 @@ def named_space(
     table = lookup("space", name, TABLES)()
     supernet = build_supernet(name, table, num_classes=num_classes)
     return width_space(name, supernet, channel_divisor=channel_divisor)
+
+
+def space_image_size(name: str) -> int:
+    """Returns the input size in pixels of a named space."""
+    return lookup("space", name, TABLES)().image_size_px

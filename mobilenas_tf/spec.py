@@ -284,5 +284,26 @@ def with_head(
     return dataclasses.replace(
         architecture,
         head=dataclasses.replace(architecture.head, num_classes=num_classes),
-        image_size_px=image_size_px or architecture.image_size_px,
+        image_size_px=architecture.image_size_px
+        if image_size_px is None
+        else image_size_px,
     )
+
+
+def describe_block(block: Block) -> str:
+    """Returns a block in one line, e.g. `k3 96 + k5 48, stride 2, SE 24, relu6`."""
+    if isinstance(block, Pooling):
+        return f"{block.kind} pooling {block.kernel_size}, stride {block.stride}"
+    if isinstance(block, Convolution):
+        size = f"{block.kernel_size}x{block.kernel_size}"
+        return f"{size} convolution, stride {block.stride}, {block.activation}"
+    parts = [" + ".join(f"k{b.kernel_size} {b.channels}" for b in block.branches)]
+    if not block.has_expansion:
+        parts.append("no expansion")
+    if block.stride > 1:
+        parts.append(f"stride {block.stride}")
+    if block.has_residual:
+        parts.append("residual")
+    if block.squeeze_excite is not None:
+        parts.append(f"SE {block.squeeze_excite.hidden_channels}")
+    return ", ".join([*parts, block.activation])

@@ -137,9 +137,10 @@ def resize(architecture: Architecture, widths: Mapping[str, int]) -> Architectur
                 f"Received: {path!r}"
             )
         group = known[path]
-        if not int(not group.is_kernel) <= count <= group.channels:
+        least = int(not group.is_kernel)
+        if count != int(count) or not least <= count <= group.channels:
             raise ValueError(
-                f"width of {path} must be from {int(not group.is_kernel)} to "
+                f"width of {path} must be an integer from {least} to "
                 f"{group.channels}. Received: {count}"
             )
     output_of = output_groups(architecture)
@@ -206,11 +207,16 @@ def _group_by_stage(
 
 def _kept_branches(path: str, block: InvertedResidual, widths: Mapping[str, int]):
     resized = (
-        (branch, int(widths.get(kernel_path(path, branch.kernel_size), branch.channels)))
+        (
+            branch,
+            int(widths.get(kernel_path(path, branch.kernel_size), branch.channels)),
+        )
         for branch in block.branches
     )
     return tuple(
-        dataclasses.replace(branch, channels=count) for branch, count in resized if count
+        dataclasses.replace(branch, channels=count)
+        for branch, count in resized
+        if count
     )
 
 
@@ -243,7 +249,9 @@ def _resize_block(
     squeeze_excite = block.squeeze_excite
     if squeeze_excite is not None:
         hidden = widths.get(f"{path}/squeeze_excite", squeeze_excite.hidden_channels)
-        squeeze_excite = dataclasses.replace(squeeze_excite, hidden_channels=int(hidden))
+        squeeze_excite = dataclasses.replace(
+            squeeze_excite, hidden_channels=int(hidden)
+        )
     return dataclasses.replace(
         block,
         out_channels=out_channels,

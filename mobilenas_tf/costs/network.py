@@ -45,9 +45,11 @@ def network_cost(
     """Returns the cost of the architecture, or its expected cost under gates.
 
     With independent gates the expected number of multiply-adds of a convolution is
-    `k^2 H W E[C_in] E[C_out]`, so that the formula for fixed networks, evaluated at
-    the expected widths, is exact (a network whose gates are hard costs what the
-    resized network costs).
+    `k^2 H W E[C_in] E[C_out]`: the formula for fixed networks, evaluated at the
+    expected widths. A network whose gates are hard costs exactly what the resized
+    network costs. In between, two products are of widths that are not independent (a
+    residual block without expansion has its input's channels inside, and a block's own
+    presence decides about its output), and the value is an approximation there.
 
     Args:
         architecture: The (largest) network.
@@ -79,9 +81,7 @@ def layer_costs(
             cost = Cost()
         elif isinstance(block, Convolution):
             channels = widths.get(output_of[path], block.out_channels)
-            cost = _convolution_layer(
-                in_channels, channels, block.kernel_size, size_px
-            )
+            cost = _convolution_layer(in_channels, channels, block.kernel_size, size_px)
         else:
             channels = widths.get(output_of[path], block.out_channels)
             ends = (in_channels, channels)
@@ -118,6 +118,8 @@ def _inverted_residual(
 ) -> Cost:
     in_channels, out_channels = in_out_channels
     in_size_px, out_size_px = in_out_size_px
+    # Everything else in a block is in proportion to its kernels' channels.
+    presence = widths.get(f"{path}/presence", 1)
     total, expanded = Cost(), 0
     for branch in block.branches:
         width = in_channels
@@ -140,7 +142,7 @@ def _inverted_residual(
         hidden = widths.get(
             f"{path}/squeeze_excite", block.squeeze_excite.hidden_channels
         )
-        total = total + convolution(expanded, hidden, has_bias=True)
+        total = total + convolution(expanded, hidden) + Cost(params=hidden * presence)
         total = total + convolution(hidden, expanded, has_bias=True)
     projection = convolution(
         expanded,
@@ -148,9 +150,7 @@ def _inverted_residual(
         out_size_px=out_size_px,
         groups=block.projection_groups,
     )
-    total = total + projection + batch_norm(out_channels)
-    presence = widths.get(f"{path}/presence")
-    return total if presence is None else total.scaled(presence)
+    return total + projection + batch_norm(out_channels * presence)
 
 
 def _head(

@@ -24,10 +24,6 @@ class Cost:
         """Returns the cost of both."""
         return Cost(self.macs + other.macs, self.params + other.params)
 
-    def scaled(self, factor: Count) -> Cost:
-        """Returns the expected cost of an operator that is there with probability."""
-        return Cost(self.macs * factor, self.params * factor)
-
 
 def out_size(size_px: int, stride: int) -> int:
     """Returns the height or width after a SAME-padded operator: `ceil(size / s)`."""
@@ -49,7 +45,7 @@ def convolution(
     """
     weights = kernel_size**2 * in_channels * out_channels
     if groups > 1:
-        weights = weights // groups
+        weights = weights // groups if isinstance(weights, int) else weights / groups
     return Cost(
         macs=weights * out_size_px**2,
         params=weights + out_channels if has_bias else weights,

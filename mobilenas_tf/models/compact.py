@@ -63,9 +63,7 @@ class _Maker:
             return x
         return self.layer_set.activations[kind](name=layer_name(path, kind))(x)
 
-    def pointwise(
-        self, path: str, x: Tensor, filters: int, groups: int = 1
-    ) -> Tensor:
+    def pointwise(self, path: str, x: Tensor, filters: int, groups: int = 1) -> Tensor:
         return self.layers.Conv2D(
             filters, 1, groups=groups, use_bias=False, name=layer_name(path, "conv")
         )(x)

@@ -180,9 +180,7 @@ def _first_channels(ladder: _Ladder, count: int) -> np.ndarray:
     return kept
 
 
-def with_presence(
-    space: SearchSpace, widths: Mapping[str, Count]
-) -> dict[str, Count]:
+def with_presence(space: SearchSpace, widths: Mapping[str, Count]) -> dict[str, Count]:
     """Adds `<block>/presence` (0 or 1) for every block that can vanish."""
     presence = {
         f"{operator}/presence": int(any(widths[kernel.path] for kernel in kernels))

@@ -44,6 +44,4 @@ _KERAS_ACTIVATIONS: dict[str, Callable[..., Layer]] = {
 }
 
 FUSED = LayerSet(keras, FusedBatchNormalization, _KERAS_ACTIVATIONS, ChannelShuffle)
-STOCK = dataclasses.replace(
-    FUSED, batch_normalization=keras.layers.BatchNormalization
-)
+STOCK = dataclasses.replace(FUSED, batch_normalization=keras.layers.BatchNormalization)

@@ -74,8 +74,7 @@ class Supernet:
             if group.path not in open_paths:
                 continue
             written = [
-                probabilities[gate_path]
-                * presence.get(f"{producer}/presence", 1.0)
+                probabilities[gate_path] * presence.get(f"{producer}/presence", 1.0)
                 for producer, gate_path in producer_gates(group)
             ]
             kept = written[0]

@@ -176,7 +176,9 @@ def _copy_head(
     head = whole.head
     if head.conv_channels is not None:
         mask = selection.masks.get("head/conv")
-        outputs = np.arange(head.conv_channels) if mask is None else np.flatnonzero(mask)
+        outputs = (
+            np.arange(head.conv_channels) if mask is None else np.flatnonzero(mask)
+        )
         cut.copy(("head", "conv"), ("head", "conv"), {2: inputs, 3: outputs})
         cut.copy_norm("head", "head", outputs, mask)
         inputs = outputs

@@ -1,0 +1,79 @@
+"""The plain baseline of every search: one network, scaled to the budget as a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.names import lookup
+from mobilenas_tf.spaces import TABLES, build_supernet
+from mobilenas_tf.spec import Architecture, round_channels
+
+
+def uniform_network(
+    name: str, *, num_classes: int, metric: str, budget: float, channel_divisor: int = 8
+) -> Architecture:
+    """Returns the baseline of a space: its table with 3x3 kernels, scaled as a whole.
+
+    A width multiplier scales the channels of stem, stages and head, as MobileNetV2's
+    does: the largest one that fits the budget. As rounding to the divisor makes its
+    steps coarse, a second factor then widens all expansions alike, as far as it fits.
+
+    Args:
+        name: A named space.
+        num_classes: Classes of the head.
+        metric: `macs` or `params`.
+        budget: Largest allowed cost.
+        channel_divisor: What channel counts are multiples of.
+
+    Raises:
+        ValueError: If the narrowest network is over the budget.
+    """
+    table = lookup("space", name, TABLES)()
+
+    def scaled(multiplier: float, expansion: float = 1.0) -> Architecture:
+        rows = tuple(
+            dataclasses.replace(
+                row,
+                kernel_sizes=(3,),
+                expansion=row.expansion * expansion if row.expansion > 1 else 1,
+                out_channels=round_channels(
+                    row.out_channels * multiplier, channel_divisor
+                ),
+            )
+            for row in table.rows
+        )
+        stem, head = (
+            round_channels(channels * multiplier, channel_divisor)
+            for channels in (table.stem_channels, table.head_channels)
+        )
+        return build_supernet(
+            f"{name}_uniform",
+            dataclasses.replace(
+                table, rows=rows, stem_channels=stem, head_channels=head
+            ),
+            num_classes=num_classes,
+            channel_divisor=channel_divisor,
+        )
+
+    def fits(architecture: Architecture) -> bool:
+        return getattr(network_cost(architecture), metric) <= budget
+
+    if not fits(scaled(0.001)):
+        raise ValueError(
+            f"budget must allow the narrowest uniform network of {name}. "
+            f"Received: budget={budget:,.0f} {metric}"
+        )
+    multiplier = _largest(lambda factor: fits(scaled(factor)), 0.001)
+    expansion = _largest(lambda factor: fits(scaled(multiplier, factor)), 1.0)
+    return scaled(multiplier, expansion)
+
+
+def _largest(fits: Callable[[float], bool], smallest: float) -> float:
+    """Returns the largest factor up to 4 that fits, to within 0.001."""
+    low, high = smallest, 4.0
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

@@ -1,0 +1,32 @@
+"""One run folder out of several, for a report on all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mobilenas_tf.json_io import read_json, write_bytes_atomically, write_json
+from mobilenas_tf.training.run_dir import RunDir
+
+_TAKEN = ("architecture.json", "search.json", "confusion.json", "parity.json")
+
+
+def compose_run(target: Path, parts: Sequence[Path]) -> None:
+    """Gathers the parts' metrics and documents in the folder `target`.
+
+    Metrics are joined; of `architecture.json`, `search.json`, `confusion.json` and
+    `parity.json` the first part that has one gives it.
+
+    Args:
+        target: A folder; its own other files stay.
+        parts: Run folders in the order of the work.
+    """
+    rows = [row for part in parts for row in RunDir(part).read_metrics()]
+    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    write_bytes_atomically(RunDir(target).metrics_path, lines.encode())
+    for name in _TAKEN:
+        for part in parts:
+            if (part / name).exists():
+                write_json(target / name, read_json(part / name))
+                break

@@ -1,0 +1,120 @@
+"""What a run folder holds, read and checked; how it looks is left to the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilenas_tf.json_io import architecture_from_plain, read_architecture, read_json
+from mobilenas_tf.reporting.number_format import is_number
+from mobilenas_tf.spec import Architecture
+from mobilenas_tf.training.run_dir import RunDir
+
+SEARCH_PHASE = "search"
+_OBJECT_FILES = ("config", "provenance", "summary", "confusion")
+_JSON_FILES = (*_OBJECT_FILES, "parity", "benchmark")
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """A search's supernet, its budget, and the channels that it kept.
+
+    `budget` counts what `metric` names (`macs` or `params`). `widths` are channels,
+    `probabilities` the statistics of the gates, both by width path.
+    """
+
+    supernet: Architecture
+    widths: Mapping[str, int]
+    metric: str
+    budget: float
+    probabilities: Mapping[str, Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder; what it does not hold is None or empty.
+
+    `documents` are the plain JSON files by name without ending, `metrics` the logged
+    rows by phase in the order of their steps.
+    """
+
+    path: Path
+    documents: Mapping[str, Any]
+    metrics: Mapping[str, Sequence[Mapping[str, Any]]]
+    architecture: Architecture | None = None
+    search: SearchResult | None = None
+
+
+def read_run(path: Path) -> Run:
+    """Reads a run folder.
+
+    Raises:
+        ValueError: If the folder holds none of a run's files, or if one is malformed;
+            the message names the file and what is wrong.
+    """
+    json_files = {name: path / f"{name}.json" for name in _JSON_FILES}
+    run_dir, search_path = RunDir(path), path / "search.json"
+    others = (run_dir.metrics_path, run_dir.architecture_path, search_path)
+    present = {file for file in (*json_files.values(), *others) if file.is_file()}
+    if not present:
+        raise ValueError(
+            "run_path must be a run folder with a config.json, metrics.jsonl or "
+            f"architecture.json. Received: run_path={str(path)!r}"
+        )
+    documents = {
+        name: read_json(file) for name, file in json_files.items() if file in present
+    }
+    for name in documents.keys() & set(_OBJECT_FILES):
+        _check_object(documents[name], json_files[name])
+    return Run(
+        path=path,
+        documents=documents,
+        metrics=_rows_by_phase(run_dir.read_metrics()),
+        architecture=read_architecture(run_dir.architecture_path)
+        if run_dir.architecture_path in present
+        else None,
+        search=_read_search(search_path) if search_path in present else None,
+    )
+
+
+def _rows_by_phase(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    phases: dict[str, list[Any]] = {}
+    for row in rows:
+        phases.setdefault(str(row.get("phase", "training")), []).append(row)
+    return phases
+
+
+def metric_points(
+    rows: Sequence[Mapping[str, Any]], key: str
+) -> tuple[tuple[float, float], ...]:
+    """Returns `(step, value)` of the rows that have a finite number under `key`."""
+    return tuple((row["step"], row[key]) for row in rows if is_number(row.get(key)))
+
+
+def _check_object(value: Any, path: Path) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must be a JSON object. Received: {value!r}")
+
+
+def _read_search(path: Path) -> SearchResult:
+    plain = read_json(path)
+    _check_object(plain, path)
+    needed = ("supernet", "widths", "metric", "budget")
+    if missing := [key for key in needed if key not in plain]:
+        raise ValueError(f"{path} must have the key {missing[0]!r}. It is missing")
+    metric, budget, widths = plain["metric"], plain["budget"], plain["widths"]
+    if metric not in ("macs", "params"):
+        raise ValueError(f"{path}/metric must be macs or params. Received: {metric!r}")
+    if not is_number(budget) or budget <= 0:
+        raise ValueError(
+            f"{path}/budget must be a positive number. Received: {budget!r}"
+        )
+    if not isinstance(widths, dict) or not all(map(is_number, widths.values())):
+        raise ValueError(
+            f"{path}/widths must be channels by width path. Received: {widths!r}"
+        )
+    supernet = architecture_from_plain(plain["supernet"], f"{path}/supernet")
+    probabilities = plain.get("probabilities", {})
+    return SearchResult(supernet, widths, metric, budget, probabilities)

@@ -1,0 +1,197 @@
+"""One loop for every method: epochs, progress, metrics, checkpoints, going on.
+
+A trainer brings `train_step(batch)`, `metrics`, `checkpoint_items()` and `prepare()`;
+what it learns is its own matter. Driving the compiled step here, rather than `fit`,
+traces it once for a whole run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+from absl import logging
+
+from mobilenas_tf.training.run_dir import RunDir
+
+Trainer = Any
+# Seconds between two updates of the progress bar.
+_PROGRESS_INTERVAL = 0.5
+
+
+def run_epochs(
+    trainer: Trainer,
+    train_epoch: Callable[[int], tf.data.Dataset],
+    *,
+    epochs: int,
+    run: RunDir,
+    phase: str,
+    evaluate: Callable[[], dict[str, float]],
+    checkpoint_every_epochs: int = 1,
+) -> dict[str, float]:
+    """Trains for `epochs` epochs and returns the last row of metrics.
+
+    After each epoch one row goes to `metrics.jsonl` and to TensorBoard. A run that
+    was stopped goes on behind its last checkpoint, with the rows after it dropped.
+
+    Args:
+        trainer: A prepared trainer.
+        train_epoch: `epoch -> batches`; the same epoch gives the same batches.
+        epochs: Epochs of the whole run, those before a stop included.
+        run: Run folder.
+        phase: Name of this part of the run in the metrics.
+        evaluate: Called after each epoch; its figures join the row.
+        checkpoint_every_epochs: Epochs between two checkpoints; the last is written
+            in any case.
+
+    Raises:
+        ValueError: If the loss is no longer a finite number.
+    """
+    epoch_variable = tf.Variable(0, dtype=tf.int64, trainable=False)
+    checkpoint = tf.train.Checkpoint(
+        epoch=epoch_variable,
+        metrics=trainer.metrics,
+        **trainer.checkpoint_items(),
+    )
+    manager = tf.train.CheckpointManager(
+        checkpoint, str(run.checkpoints_path), max_to_keep=2
+    )
+    row = _go_on(checkpoint, manager, epoch_variable, run)
+    step = tf.function(trainer.train_step)
+    writer = tf.summary.create_file_writer(str(run.tensorboard_path))
+    for epoch in range(int(epoch_variable), epochs):
+        started = time.monotonic()
+        for metric in trainer.metrics:
+            metric.reset_state()
+        title = f"{phase} {epoch + 1}/{epochs}"
+        figures = _run_steps(step, train_epoch(epoch), title)
+        images_per_second = figures.pop("images") / (time.monotonic() - started)
+        row = {
+            "phase": phase,
+            "step": int(trainer.optimizer.iterations),
+            "epoch": epoch + 1,
+            "learning_rate": float(trainer.optimizer.learning_rate),
+            "images_per_second": images_per_second,
+            **figures,
+            **evaluate(),
+        }
+        run.append_metrics(row)
+        # Not absl's INFO, which TensorFlow fills with messages of its own.
+        tqdm.tqdm.write(f"{title}: {_summary(row)}")
+        _write_summary(writer, row)
+        epoch_variable.assign(epoch + 1)
+        if (epoch + 1) % checkpoint_every_epochs == 0 or epoch + 1 == epochs:
+            manager.save(checkpoint_number=epoch + 1)
+    writer.close()
+    return row
+
+
+def class_predictor(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a compiled function of images `[B, H, W, 3]` to top-1 classes `[B]`.
+
+    Make it once for a model: each call of this function traces anew.
+    """
+    height, width = model.inputs[0].shape[1:3]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)])
+    def predict(images: tf.Tensor) -> tf.Tensor:
+        return tf.argmax(model(images, training=False), axis=-1)
+
+    return predict
+
+
+def predict_classes(
+    predict: Callable[[tf.Tensor], tf.Tensor], batches: Iterable[Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `(labels [N], predicted classes [N])` over all batches.
+
+    Args:
+        predict: From `class_predictor`.
+        batches: `(images, integer labels [B])`.
+    """
+    pairs = [(np.asarray(labels), np.asarray(predict(x))) for x, labels in batches]
+    labels, predicted = zip(*pairs, strict=True)
+    return np.concatenate(labels), np.concatenate(predicted)
+
+
+def evaluate_accuracy(
+    predict: Callable[[tf.Tensor], tf.Tensor], batches: Iterable[Any]
+) -> float:
+    """Returns the share of right top-1 answers, in [0, 1]; arguments as above."""
+    labels, predicted = predict_classes(predict, batches)
+    return float(np.mean(labels == predicted))
+
+
+def _go_on(
+    checkpoint: tf.train.Checkpoint,
+    manager: tf.train.CheckpointManager,
+    epoch_variable: tf.Variable,
+    run: RunDir,
+) -> dict[str, float]:
+    """Restores the newest checkpoint that reads; returns the last row up to it."""
+    for path in reversed(manager.checkpoints):
+        try:
+            checkpoint.restore(path).assert_existing_objects_matched()
+        except (tf.errors.OpError, ValueError) as error:
+            logging.warning("Skipping the unreadable checkpoint %s: %s", path, error)
+            continue
+        epoch = int(epoch_variable)
+        rows = [row for row in run.read_metrics() if row["epoch"] <= epoch]
+        if rows:
+            run.truncate_metrics_after(rows[-1]["step"])
+            tqdm.tqdm.write(f"Going on after epoch {epoch} of {run.path}")
+            return dict(rows[-1])
+    run.truncate_metrics_after(-1)
+    return {}
+
+
+def _run_steps(
+    step: Callable[[Any], dict[str, tf.Tensor]], batches: tf.data.Dataset, title: str
+) -> dict[str, float]:
+    figures: dict[str, tf.Tensor] = {}
+    images, shown = 0, 0.0
+    # disable=None: no bar where the output is no terminal.
+    with tqdm.tqdm(batches, desc=title, unit="step", leave=False, disable=None) as bar:
+        for batch in bar:
+            figures = step(batch)
+            images += batch[0].shape[0]
+            if time.monotonic() - shown > _PROGRESS_INTERVAL:
+                shown = time.monotonic()
+                bar.set_postfix_str(_summary(_floats(figures)))
+    result = _floats(figures)
+    if not np.isfinite(result.get("loss", 0.0)):
+        raise ValueError(
+            "loss must stay finite; try a lower learning_rate. "
+            f"Received: loss={result['loss']} in {title}"
+        )
+    return {**result, "images": images}
+
+
+def _floats(figures: Mapping[str, tf.Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _summary(figures: Mapping[str, Any]) -> str:
+    text = f"loss {figures['loss']:.3f}, accuracy {figures['accuracy']:.1%}"
+    if "validation_accuracy" in figures:
+        text += f", validation {figures['validation_accuracy']:.1%}"
+    if "expected_cost" in figures:
+        text += (
+            f", cost {figures['expected_cost'] / 1e6:.3f} M"
+            f" (due {figures['target_cost'] / 1e6:.3f} M)"
+            f", {figures['channels_alive']:.0f} channels alive"
+        )
+    return text
+
+
+def _write_summary(writer: tf.summary.SummaryWriter, row: dict[str, Any]) -> None:
+    with writer.as_default(step=row["step"]):
+        for name, value in row.items():
+            if name not in ("phase", "step"):
+                tf.summary.scalar(f"{row['phase']}/{name}", value)
+    writer.flush()

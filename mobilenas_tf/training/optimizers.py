@@ -1,0 +1,192 @@
+"""Learning rate schedules, optimizers of the weights, and averaged weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mobilenas_tf.training.config import OptimizerConfig
+
+LEARNING_RATES = {
+    "sgd": 0.1,
+    "rmsprop": 0.016,  # "MnasNet", arXiv 1807.11626, as run by AtomNAS, 1912.09640
+}
+"""Default learning rates for a batch of `REFERENCE_BATCH_SIZE` images."""
+
+REFERENCE_BATCH_SIZE = 256
+"""Of "Accurate, Large Minibatch SGD", arXiv 1706.02677, section 2.1."""
+
+
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly to the start of another schedule, then follows it.
+
+    With `after(0)` the highest learning rate, step t < warmup_steps gets
+    after(0) (t + 1) / (warmup_steps + 1), and step t >= warmup_steps gets
+    after(t - warmup_steps).
+
+    Args:
+        after: The schedule that follows.
+        warmup_steps: Steps of the rise.
+    """
+
+    def __init__(
+        self,
+        after: keras.optimizers.schedules.LearningRateSchedule,
+        warmup_steps: int,
+    ) -> None:
+        super().__init__()
+        self.after = after
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the learning rate of a step, counted from 0."""
+        step = keras.ops.cast(step, "float32")
+        rise = keras.ops.minimum((step + 1) / (self.warmup_steps + 1), 1.0)
+        return rise * self.after(keras.ops.maximum(step - self.warmup_steps, 0.0))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments as plain values."""
+        after = keras.optimizers.schedules.serialize(self.after)
+        return {"after": after, "warmup_steps": self.warmup_steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> WarmUp:
+        """Returns the schedule that `get_config` described."""
+        after = keras.optimizers.schedules.deserialize(config["after"])
+        return cls(after, config["warmup_steps"])
+
+
+def learning_rate_schedule(
+    config: OptimizerConfig, *, steps_per_epoch: int, epochs: int, batch_size: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate as a function of the step, counted from 0.
+
+    It rises linearly over the warm-up to config.learning_rate * batch_size / 256. From
+    there `cosine` falls to 0 at the last step (arXiv 1608.03983, equation 5, without
+    restarts), `exponential` is multiplied by `decay_rate` after every `decay_epochs`.
+
+    Differs: from the EfficientNet code in that `decay_epochs` are counted from the end
+    of the warm-up, so that the warm-up always ends at the highest learning rate.
+
+    Args:
+        config: Which schedule.
+        steps_per_epoch: Batches in an epoch.
+        epochs: Length of the run.
+        batch_size: Images in a step, over all devices.
+
+    Raises:
+        ValueError: If the warm-up is as long as the run.
+    """
+    highest = config.learning_rate or LEARNING_RATES[config.optimizer]
+    highest *= batch_size / REFERENCE_BATCH_SIZE
+    warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+    remaining_steps = steps_per_epoch * epochs - warmup_steps
+    if remaining_steps < 1:
+        raise ValueError(
+            f"warmup_epochs must be less than the run's {epochs} epochs. Received: "
+            f"warmup_epochs={config.warmup_epochs}"
+        )
+    schedules = keras.optimizers.schedules
+    if config.schedule == "cosine":
+        after = schedules.CosineDecay(highest, remaining_steps)
+    else:
+        is_constant = config.schedule == "constant"
+        after = schedules.ExponentialDecay(
+            highest,
+            decay_steps=config.decay_epochs * steps_per_epoch,
+            decay_rate=1.0 if is_constant else config.decay_rate,
+            staircase=True,
+        )
+    return WarmUp(after, warmup_steps)
+
+
+def build_optimizer(
+    config: OptimizerConfig,
+    variables: Sequence[keras.Variable],
+    *,
+    steps_per_epoch: int,
+    epochs: int,
+    batch_size: int,
+) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of some variables, built, so that it can be checkpointed.
+
+    Weight decay is decoupled (arXiv 1711.05101, algorithm 1) and leaves out the
+    variables for which `is_exempt_from_weight_decay` holds.
+
+    Differs: from the papers' recipes, which add an L2 term to the loss. For SGD with
+    momentum m an L2 coefficient c acts like the decoupled weight decay c / (1 - m); for
+    RMSProp, which divides it by the gradient's size, there is no such equivalent.
+
+    Args:
+        config: Which optimizer.
+        variables: What it will update, in the order in which it will get gradients.
+        steps_per_epoch: Batches in an epoch.
+        epochs: Length of the run.
+        batch_size: Images in a step, over all devices.
+    """
+    options = {
+        "learning_rate": learning_rate_schedule(
+            config,
+            steps_per_epoch=steps_per_epoch,
+            epochs=epochs,
+            batch_size=batch_size,
+        ),
+        "momentum": float(config.momentum),
+        "weight_decay": config.weight_decay or None,
+        "global_clipnorm": config.gradient_clip_norm or None,
+        "use_ema": config.ema_decay > 0,
+        "ema_momentum": config.ema_decay,
+    }
+    if config.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(nesterov=config.nesterov, **options)
+    else:
+        optimizer = keras.optimizers.RMSprop(
+            rho=config.rho, epsilon=config.epsilon, **options
+        )
+    optimizer.exclude_from_weight_decay(
+        var_list=[v for v in variables if is_exempt_from_weight_decay(v)]
+    )
+    optimizer.build(list(variables))
+    return optimizer
+
+
+def is_exempt_from_weight_decay(variable: keras.Variable) -> bool:
+    """Returns whether decay would do a variable no good.
+
+    True for scales, offsets and biases (at most one axis), and for depthwise kernels
+    (`[kernel, kernel, C, 1]`), which have few weights, each on its own channel. The
+    shape decides, so that it holds for every layer, whatever its name.
+    """
+    shape = variable.shape
+    return len(shape) <= 1 or (len(shape) == 4 and shape[-1] == 1)
+
+
+@contextlib.contextmanager
+def ema_weights(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> Iterator[None]:
+    """Puts the averaged weights into the model for the length of a `with` block.
+
+    Afterwards the weights are what they were before, also after an error. Without
+    averaging in the optimizer the block changes nothing. Do not train or save
+    checkpoints inside. The moving statistics of batch normalization are not averaged:
+    they belong to the last weights.
+
+    Args:
+        optimizer: From `build_optimizer`.
+        variables: The variables it was built with, in that order.
+    """
+    if not optimizer.use_ema:
+        yield
+        return
+    trained = [tf.identity(variable.value) for variable in variables]
+    optimizer.finalize_variable_values(list(variables))
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, trained, strict=True):
+            variable.assign(value)

@@ -1,0 +1,52 @@
+"""What a run folder says of its finished network: accuracy, costs, confusion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.json_io import write_json
+from mobilenas_tf.spec import Architecture
+from mobilenas_tf.training.classifier import Evaluation
+
+SUMMARY_COLUMNS = (
+    "name",
+    "macs",
+    "params",
+    "float_accuracy",
+    "int8_accuracy",
+    "file_bytes",
+    "median_ms",
+    "p90_ms",
+)
+
+
+def summary_row(
+    architecture: Architecture, name: str | None = None, **figures: Any
+) -> dict[str, Any]:
+    """Returns one row of a summary: costs of the architecture, and `figures`."""
+    cost = network_cost(architecture)
+    name = name or architecture.name
+    return {"name": name, "macs": cost.macs, "params": cost.params, **figures}
+
+
+def write_summary(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes `summary.json` with the columns that some row has."""
+    columns = [name for name in SUMMARY_COLUMNS if any(name in row for row in rows)]
+    write_json(path / "summary.json", {"columns": columns, "rows": rows})
+
+
+def write_confusion(
+    path: Path, evaluation: Evaluation, class_names: Sequence[str], *, title: str
+) -> None:
+    """Writes `confusion.json`."""
+    write_json(
+        path / "confusion.json",
+        {
+            "title": title,
+            "class_names": class_names,
+            "counts": evaluation.confusion.tolist(),
+        },
+    )

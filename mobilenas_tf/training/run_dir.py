@@ -1,0 +1,202 @@
+"""A run folder: what was asked, what made it, and the metrics as they come.
+
+What stands in the other files of the folder is left to those who write them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import numbers
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilenas_tf.json_io import (
+    read_json,
+    to_plain,
+    write_bytes_atomically,
+    write_json,
+)
+from mobilenas_tf.provenance import describe_provenance
+
+_ABSENT = object()
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDir:
+    """An opened run folder. Metrics are rows with a rising integer `step`."""
+
+    path: Path
+
+    @property
+    def architecture_path(self) -> Path:
+        """Returns where the found or trained network's architecture stands."""
+        return self.path / "architecture.json"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """Returns the folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard_path(self) -> Path:
+        """Returns the folder of TensorBoard's events."""
+        return self.path / "tensorboard"
+
+    @property
+    def report_path(self) -> Path:
+        """Returns where the report stands."""
+        return self.path / "report.html"
+
+    @property
+    def metrics_path(self) -> Path:
+        """Returns where the metrics stand, one JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Adds a row to the metrics. Numbers that are not finite become null.
+
+        Args:
+            row: An integer `step` and plain values: numbers (NumPy's too), text, None.
+
+        Raises:
+            ValueError: If there is no such `step`, or a value is not plain.
+        """
+        plain = {key: _finite(value) for key, value in row.items()}
+        if type(plain.get("step")) is not int:
+            raise ValueError(
+                f"row must have an integer step. Received: step={row.get('step')!r}"
+            )
+        try:
+            line = json.dumps(plain, allow_nan=False)
+        except TypeError as error:
+            raise ValueError(
+                f"row must hold numbers, text and None only. Received: {error}"
+            ) from error
+        with self.metrics_path.open("ab") as file:
+            file.write(line.encode() + b"\n")
+
+    def read_metrics(self) -> tuple[dict[str, Any], ...]:
+        """Returns the rows so far; one that is only half written is left out.
+
+        Raises:
+            ValueError: If a line is no JSON object with a step; names file and line.
+        """
+        return tuple(
+            _parse_row(line, f"{self.metrics_path}, line {number},")
+            for number, line in enumerate(_whole_lines(self.metrics_path), start=1)
+        )
+
+    def truncate_metrics_after(self, step: int) -> None:
+        """Drops the rows after `step`: a run that goes on there writes them again."""
+        rows = zip(_whole_lines(self.metrics_path), self.read_metrics(), strict=True)
+        kept = [line for line, row in rows if row["step"] <= step]
+        _rewrite_lines(self.metrics_path, kept)
+
+
+def open_run_dir(
+    path: str | os.PathLike[str],
+    *,
+    config: Mapping[str, Any],
+    command: Sequence[str],
+    resume: bool = True,
+) -> RunDir:
+    """Makes a run folder, or opens one to go on, and notes what is run there.
+
+    Args:
+        path: The folder; made if it is not there.
+        config: Everything that decides the result, dataclasses by name. It must equal
+            that of the folder's earlier starts.
+        command: The command line, e.g. `sys.argv`.
+        resume: Whether a folder that holds a run already may be gone on with.
+
+    Raises:
+        ValueError: If the folder's config is another one; names the key that differs.
+        FileExistsError: If the folder holds a run and `resume` is False.
+    """
+    run = RunDir(Path(path))
+    config_path = run.path / "config.json"
+    plain_config = to_plain(config)
+    if config_path.exists():
+        if not resume:
+            raise FileExistsError(
+                f"path must be a new folder. Received: {run.path}, which holds a run"
+            )
+        _check_same_config(config_path, plain_config)
+        _rewrite_lines(run.metrics_path, _whole_lines(run.metrics_path))
+    else:
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_json(config_path, plain_config)
+    _note_start(run.path / "provenance.json", command)
+    return run
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """Returns the finished lines; a killed process leaves half of one behind them."""
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def _rewrite_lines(path: Path, lines: Sequence[bytes]) -> None:
+    data = b"".join(line + b"\n" for line in lines)
+    if path.exists() and data != path.read_bytes():
+        write_bytes_atomically(path, data)
+
+
+def _parse_row(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{where} must be JSON. Received: {error}") from error
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        raise ValueError(
+            f"{where} must be an object with an integer step. Received: {line[:60]!r}"
+        )
+    return row
+
+
+def _check_same_config(config_path: Path, config: Any) -> None:
+    there, here = _leaves(read_json(config_path)), _leaves(config)
+    for key in (*there, *here):
+        before, now = there.get(key, _ABSENT), here.get(key, _ABSENT)
+        if before != now:
+            raise ValueError(
+                f"{key} must be as in {config_path}, where a run began, or path a new "
+                f"folder. Received: {key}={_show(now)} instead of {_show(before)}"
+            )
+
+
+def _leaves(value: Any, path: str = "") -> dict[str, Any]:
+    """Returns the values that hold no others, by path; an empty list is a value."""
+    items: Any = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    leaves = {}
+    for key, item in items:
+        leaves.update(_leaves(item, f"{path}/{key}" if path else str(key)))
+    return leaves or {path: value}
+
+
+def _show(value: Any) -> str:
+    return "nothing" if value is _ABSENT else repr(value)
+
+
+def _note_start(path: Path, command: Sequence[str]) -> None:
+    """Writes what is started; what was started before moves to `earlier_starts`."""
+    earlier: list[Any] = []
+    if path.exists():
+        last = read_json(path)
+        earlier = [*last.pop("earlier_starts", ()), last]
+    write_json(path, {**describe_provenance(command), "earlier_starts": earlier})

@@ -1,0 +1,162 @@
+"""Differentiable search: weights and architecture parameters trained side by side.
+
+Methods differ in the supernet, in `expected_cost` and in the schedules that they
+pass in; the step is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from mobilenas_tf.models.supernet import Supernet
+from mobilenas_tf.training.budget import BudgetSchedule, PenaltyController
+from mobilenas_tf.training.trainer import classification_loss
+
+Penalty = Literal["probability", "sample"]
+
+
+class SearchTrainer(keras.Model):
+    """Trains a supernet's weights and gates on `loss + strength * cost / start cost`.
+
+    Two optimizers take the same step's gradients: one the weights, one the gates'
+    logits. The strength is the controller's answer to how far the expected cost is
+    from the schedule's target.
+
+    Source: Ray Chaudhuri et al., arXiv:2006.09581, and its reference code (task loss
+    plus weighted expected cost). Differs: an optimizer of their own for the gates,
+    a budget in place of a fixed strength, and (with `penalty="probability"`) the
+    exact expected cost of independent gates, where the reference multiplies sampled
+    masks by counts of living channels that carry no gradient.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        *,
+        expected_cost: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
+        schedule: BudgetSchedule,
+        temperature: Callable[[tf.Tensor], tf.Tensor] | None,
+        total_steps: int,
+        penalty: Penalty = "probability",
+        label_smoothing: float = 0.0,
+        **kwargs,
+    ):
+        """Wraps a supernet.
+
+        Args:
+            supernet: The gated network.
+            expected_cost: `{width path: expected channels []} -> cost []`.
+            schedule: Target cost by progress.
+            temperature: `progress -> temperature` of all gates that have one.
+            total_steps: Steps of the whole search; progress is measured in them.
+            penalty: Whether the cost is taken of the gates' probabilities or of the
+                step's sampled masks.
+            label_smoothing: Of the task's loss.
+            **kwargs: `name`.
+        """
+        super().__init__(**kwargs)
+        if penalty not in ("probability", "sample"):
+            raise ValueError(
+                f"penalty must be probability or sample. Received: penalty={penalty!r}"
+            )
+        self.supernet = supernet
+        self.expected_cost = expected_cost
+        self.schedule = schedule
+        self.temperature = temperature
+        self.total_steps = total_steps
+        self.penalty = penalty
+        self.label_smoothing = label_smoothing
+        self.controller = PenaltyController(total_steps=total_steps, name="controller")
+        self.controller.build()
+        names = ("loss", "expected_cost", "target_cost", "penalty_strength")
+        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+        self.accuracy_metric = keras.metrics.CategoricalAccuracy(name="accuracy")
+        self.alive_metric = keras.metrics.Mean(name="channels_alive")
+
+    def compile(
+        self,
+        weight_optimizer: keras.optimizers.Optimizer,
+        architecture_optimizer: keras.optimizers.Optimizer,
+    ) -> None:
+        """Takes the two optimizers."""
+        super().compile(optimizer=weight_optimizer)
+        self.architecture_optimizer = architecture_optimizer
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The metrics that `train_step` updates."""
+        return [*self.means.values(), self.accuracy_metric, self.alive_metric]
+
+    def call(self, inputs, training=None):
+        """Returns logits `[B, K]`."""
+        return self.supernet.model(inputs, training=training)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Takes one step on a batch and returns the running means of the metrics."""
+        images, labels, weights = data
+        progress = tf.cast(self.optimizer.iterations, tf.float32) / self.total_steps
+        self._set_temperature(progress)
+        target = self.schedule.target(progress)
+        strength = self.controller(
+            self._cost_of_probabilities(), target, self.schedule.is_pressing(progress)
+        )
+        weight_variables = self.supernet.weight_variables
+        logits_variables = self.supernet.architecture_variables
+        with tf.GradientTape() as tape:
+            logits, masks = self.supernet.masked_model(images, training=True)
+            task_loss = classification_loss(
+                labels, logits, weights, label_smoothing=self.label_smoothing
+            )
+            if self.penalty == "sample":
+                cost = self.expected_cost(self.supernet.expected_widths(masks))
+            else:
+                cost = self._cost_of_probabilities()
+            loss = task_loss + strength * cost / self.schedule.start_cost
+        gradients = tape.gradient(loss, [*weight_variables, *logits_variables])
+        self.optimizer.apply(gradients[: len(weight_variables)], weight_variables)
+        self.architecture_optimizer.apply(
+            gradients[len(weight_variables) :], logits_variables
+        )
+        values = (task_loss, cost, target, strength)
+        for mean, value in zip(self.means.values(), values, strict=True):
+            mean.update_state(value)
+        self.accuracy_metric.update_state(labels, logits)
+        self.alive_metric.reset_state()
+        self.alive_metric.update_state(self._channels_alive())
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _cost_of_probabilities(self) -> tf.Tensor:
+        probabilities = self.supernet.keep_probabilities()
+        return self.expected_cost(self.supernet.expected_widths(probabilities))
+
+    def _channels_alive(self) -> tf.Tensor:
+        return tf.add_n(
+            [
+                tf.reduce_sum(tf.cast(gate.keep_probabilities() > 0.5, tf.float32))
+                for gate in self.supernet.gates.values()
+            ]
+        )
+
+    def _set_temperature(self, progress: tf.Tensor) -> None:
+        if self.temperature is None:
+            return
+        value = self.temperature(progress)
+        for gate in self.supernet.gates.values():
+            gate.temperature.assign(value)
+
+    def checkpoint_items(self) -> dict[str, Any]:
+        """Returns what a checkpoint must hold."""
+        return {
+            "network": self.supernet.model,
+            "optimizer": self.optimizer,
+            "architecture_optimizer": self.architecture_optimizer,
+            "controller": self.controller,
+        }
+
+    def prepare(self) -> None:
+        """Creates the gates' slot variables, so that a checkpoint can fill them."""
+        self.architecture_optimizer.build(self.supernet.architecture_variables)

@@ -1,0 +1,52 @@
+import dataclasses
+
+import pytest
+
+from export.config import BenchmarkConfig, ExportConfig
+
+
+@pytest.mark.parametrize("config", [ExportConfig, BenchmarkConfig])
+def test_every_field_has_a_default_and_a_help_text(config):
+    for field in dataclasses.fields(config):
+        assert field.default is not dataclasses.MISSING
+        assert field.metadata["help"]
+
+
+@pytest.mark.parametrize("quantization", ["float32", "float16", "dynamic"])
+def test_uint8_io_without_int8_quantization_names_both_options(quantization):
+    with pytest.raises(ValueError, match=f"io must be float32.*{quantization}.*uint8"):
+        ExportConfig(quantization=quantization)
+    assert ExportConfig(quantization=quantization, io="float32").io == "float32"
+
+
+@pytest.mark.parametrize("io", ["float32", "uint8", "int8"])
+def test_int8_goes_with_every_io(io):
+    assert ExportConfig(io=io).quantization == "int8"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"quantization": "int4"}, "quantization must be one of float32.*int4"),
+        ({"io": "int16"}, "io must be one of float32, uint8, int8.*int16"),
+        ({"calibration_images": 0}, "calibration_images must be at least 1.*=0"),
+    ],
+)
+def test_bad_export_option_is_named(values, words):
+    with pytest.raises(ValueError, match=words):
+        ExportConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_threads", 0),
+        ("runs", 0),
+        ("repeats", 0),
+        ("warmup_runs", -1),
+        ("seed", -1),
+    ],
+)
+def test_bad_benchmark_option_is_named(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be at least.*{name}={value}"):
+        BenchmarkConfig(**{name: value})

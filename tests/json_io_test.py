@@ -1,0 +1,280 @@
+import dataclasses
+import json
+import os
+import stat
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from mobilenas_tf.json_io import (
+    architecture_from_plain,
+    from_plain,
+    read_architecture,
+    read_json,
+    to_plain,
+    write_architecture,
+    write_bytes_atomically,
+    write_json,
+)
+from mobilenas_tf.spaces import TABLES, named_space
+from mobilenas_tf.spec import Architecture, Convolution, Head, Pooling, Stage
+from mobilenas_tf.zoo import ZOO, zoo_architecture
+
+_NETWORK = Architecture(
+    name="small",
+    image_size_px=32,
+    stem=Convolution(8, 3, 2),
+    stages=(Stage((Convolution(16), Pooling("average", 3, 2))), Stage()),
+    head=Head(10, hidden_channels=20),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    rate: float
+    sizes: tuple[int, ...]
+    mode: Literal["fast", "slow"]
+    label: str | None
+
+
+_SETTINGS = {"rate": 0.5, "sizes": [3, 5], "mode": "fast", "label": None}
+
+
+def _document() -> dict:
+    return {"schema_version": 1, "architecture": to_plain(_NETWORK)}
+
+
+def _read(tmp_path, document):
+    path = tmp_path / "architecture.json"
+    path.write_text(json.dumps(document))
+    return read_architecture(path)
+
+
+def _error(tmp_path, document) -> str:
+    with pytest.raises(ValueError) as error:
+        _read(tmp_path, document)
+    return str(error.value).removeprefix(str(tmp_path) + os.sep)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_zoo_networks_survive_the_round_trip(name, tmp_path):
+    network = zoo_architecture(name)
+    write_architecture(tmp_path / "a.json", network)
+    assert read_architecture(tmp_path / "a.json") == network
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_sampled_networks_survive_the_round_trip(name, tmp_path):
+    space = named_space(name)
+    for genotype in (
+        space.largest(),
+        space.smallest(),
+        space.sample(np.random.default_rng(0)),
+    ):
+        network = space.resolve(genotype)
+        write_architecture(tmp_path / "a.json", network)
+        assert read_architecture(tmp_path / "a.json") == network
+
+
+def test_every_kind_of_block_survives_the_round_trip(tmp_path):
+    assert _read(tmp_path, _document()) == _NETWORK
+
+
+def test_the_file_says_version_and_kind_of_block(tmp_path):
+    write_architecture(tmp_path / "a.json", _NETWORK)
+    document = json.loads((tmp_path / "a.json").read_text())
+    assert document["schema_version"] == 1
+    blocks = document["architecture"]["stages"][0]["blocks"]
+    assert [block["type"] for block in blocks] == ["Convolution", "Pooling"]
+    assert blocks[1]["kernel_size"] == 3
+
+
+def test_an_unknown_key_is_named_with_file_and_place(tmp_path):
+    document = _document()
+    document["architecture"]["stem"]["kernel"] = 3
+    message = _error(tmp_path, document)
+    assert message.startswith("architecture.json/stem must have the keys activation, ")
+    assert message.endswith("Received: unknown key 'kernel'")
+
+
+def test_a_missing_key_is_named_with_file_and_place(tmp_path):
+    document = _document()
+    del document["architecture"]["head"]["num_classes"]
+    message = _error(tmp_path, document)
+    assert message.startswith("architecture.json/head must have the key 'num_classes'")
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_version_is_refused(tmp_path, version):
+    message = _error(tmp_path, {**_document(), "schema_version": version})
+    assert message.startswith("architecture.json must have schema_version 1. Received:")
+
+
+def test_a_document_without_version_is_refused(tmp_path):
+    message = "architecture.json must have schema_version 1. Received: None"
+    assert _error(tmp_path, to_plain(_NETWORK)) == message
+    assert _error(tmp_path, [_document()]) == message
+
+
+def test_a_key_beside_the_architecture_is_refused(tmp_path):
+    message = _error(tmp_path, {**_document(), "comment": "mine"})
+    assert "must have the keys schema_version and architecture only" in message
+    assert "comment" in message
+
+
+def test_a_channel_count_of_0_is_named_with_file_and_place(tmp_path):
+    document = _document()
+    document["architecture"]["stem"]["out_channels"] = 0
+    assert _error(tmp_path, document) == (
+        "architecture.json/stem: out_channels of Convolution must be an integer of at "
+        "least 1. Received: out_channels=0"
+    )
+
+
+def test_a_channel_count_of_0_is_named_once_for_a_relative_path():
+    plain = to_plain(_NETWORK)
+    plain["stages"][0]["blocks"][0]["out_channels"] = 0
+    with pytest.raises(ValueError) as error:
+        architecture_from_plain(plain, "run/architecture.json")
+    message = str(error.value)
+    assert message.startswith("run/architecture.json/stages[0]/blocks[0]: out_channels")
+    assert message.count("architecture.json") == 1
+
+
+def test_a_block_that_does_not_fit_is_named_by_its_path(tmp_path):
+    document = {
+        "schema_version": 1,
+        "architecture": to_plain(named_space("figs_mobilenet_v2_16").supernet),
+    }
+    document["architecture"]["stages"][0]["blocks"][0]["out_channels"] = 24
+    message = _error(tmp_path, document)
+    assert "out_channels of stage1/block0 must equal its 16 input channels" in message
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("8", "stem/out_channels must be of type int. Received: '8'"),
+        (8.0, "stem/out_channels must be of type int. Received: 8.0"),
+        (True, "stem/out_channels must be of type int. Received: True"),
+        (None, "stem/out_channels must be of type int. Received: None"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(tmp_path, value, message):
+    document = _document()
+    document["architecture"]["stem"]["out_channels"] = value
+    assert message in _error(tmp_path, document)
+
+
+def test_another_kind_of_block_is_refused(tmp_path):
+    document = _document()
+    block = document["architecture"]["stages"][0]["blocks"][0]
+    block["type"] = "Attention"
+    assert (
+        "architecture.json/stages[0]/blocks[0]/type must be one of InvertedResidual, "
+        "Convolution, Pooling. Received: 'Attention'" in _error(tmp_path, document)
+    )
+    del block["type"]
+    assert "Received: None" in _error(tmp_path, document)
+    document["architecture"]["stem"]["type"] = "Pooling"
+    assert "stem/type must be Convolution. Received: Pooling" in _error(
+        tmp_path, document
+    )
+
+
+def test_a_file_that_is_no_json_is_named_with_the_place(tmp_path):
+    path = tmp_path / "architecture.json"
+    path.write_text('{"schema_version": 1,')
+    with pytest.raises(ValueError, match="architecture.json must be a JSON file.*line"):
+        read_architecture(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="architecture.json must be a JSON file"):
+        read_architecture(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent.json"):
+        read_json(tmp_path / "absent.json")
+
+
+def test_plain_values_become_a_dataclass():
+    assert from_plain(_Settings, _SETTINGS, "s") == _Settings(0.5, (3, 5), "fast", None)
+    settings = from_plain(_Settings, {**_SETTINGS, "rate": 1, "label": "a"}, "s")
+    assert settings == _Settings(1.0, (3, 5), "fast", "a")
+    assert type(settings.rate) is float
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rate": True}, "s/rate must be of type float. Received: True"),
+        ({"sizes": 3}, "s/sizes must be a list. Received: 3"),
+        ({"sizes": [3, "5"]}, "s/sizes[1] must be of type int. Received: '5'"),
+        ({"mode": "lazy"}, "s/mode must be one of ('fast', 'slow'). Received: 'lazy'"),
+        ({"label": 3}, "s/label must be of type str. Received: 3"),
+    ],
+)
+def test_plain_values_of_another_type_are_refused(changes, message):
+    with pytest.raises(ValueError) as error:
+        from_plain(_Settings, {**_SETTINGS, **changes}, "s")
+    assert str(error.value) == message
+
+
+def test_an_object_is_expected_where_a_dataclass_is():
+    with pytest.raises(ValueError, match="s must be a JSON object. Received:"):
+        from_plain(_Settings, [1, 2], "s")
+
+
+def test_mappings_and_nested_values_become_plain():
+    assert to_plain({3: (Head(2), None)}) == {
+        "3": [
+            {
+                "type": "Head",
+                "num_classes": 2,
+                "conv_channels": None,
+                "hidden_channels": None,
+                "has_hidden_bias": True,
+                "activation": "relu6",
+            },
+            None,
+        ]
+    }
+
+
+def test_writing_makes_folders_and_leaves_no_temporary_file(tmp_path):
+    path = tmp_path / "a" / "b.json"
+    write_json(path, {"x": 1})
+    write_json(path, {"x": 2})
+    assert read_json(path) == {"x": 2}
+    assert os.listdir(path.parent) == ["b.json"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_json(path, {"x": 2})
+    assert read_json(path) == {"x": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_value_that_json_lacks_writes_nothing(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert os.listdir(tmp_path) == []
+
+
+def test_files_get_the_usual_permissions(tmp_path):
+    umask = os.umask(0o027)
+    try:
+        write_bytes_atomically(tmp_path / "a.bin", b"abc")
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "a.bin").read_bytes() == b"abc"
+    assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == 0o640

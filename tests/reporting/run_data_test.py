@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilenas_tf.json_io import write_json
+from mobilenas_tf.reporting.run_data import metric_points, read_run
+from mobilenas_tf.training.run_dir import RunDir
+
+
+def test_rows_are_grouped_by_phase(tmp_path: Path) -> None:
+    rows = [
+        {"phase": "search", "step": 0, "loss": 2.0},
+        {"phase": "train", "step": 0, "loss": 3.0},
+        {"phase": "search", "step": 1, "loss": 1.0},
+    ]
+    for row in rows:
+        RunDir(tmp_path).append_metrics(row)
+    metrics = read_run(tmp_path).metrics
+    assert list(metrics) == ["search", "train"]
+    assert metric_points(metrics["search"], "loss") == ((0, 2.0), (1, 1.0))
+
+
+def test_null_and_not_finite_values_are_no_points() -> None:
+    rows = [
+        {"step": 0, "loss": None},
+        {"step": 1, "loss": float("nan")},
+        {"step": 2},
+        {"step": 3, "loss": 1},
+    ]
+    assert metric_points(rows, "loss") == ((3, 1),)
+
+
+def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="run_path must be a run folder with"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": "flops"}, "search.json/metric must be macs or params"),
+        ({"budget": 0}, "search.json/budget must be a positive number"),
+        ({"widths": [8]}, "search.json/widths must be channels by width path"),
+        ({"supernet": {}}, "search.json/supernet must have the key"),
+    ],
+)
+def test_malformed_search_is_named(
+    tmp_path: Path, documents: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    write_json(tmp_path / "search.json", {**documents["search"], **change})
+    with pytest.raises(ValueError, match=message):
+        read_run(tmp_path)
+
+
+def test_search_without_its_budget_is_refused(
+    tmp_path: Path, documents: dict[str, Any]
+) -> None:
+    del documents["search"]["budget"]
+    write_json(tmp_path / "search.json", documents["search"])
+    with pytest.raises(ValueError, match="must have the key 'budget'"):
+        read_run(tmp_path)
+
+
+def test_file_of_another_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"summary.json must be a JSON object"):
+        read_run(tmp_path)

@@ -1,0 +1,68 @@
+"""Prints an architecture layer by layer, with multiply-adds and parameters.
+
+Example:
+  python -m tools.describe --architecture=mobilenet_v3_large
+  python -m tools.describe --architecture=runs/search --json
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from tools import flag_config, network_flags, run_flags
+
+
+def main() -> None:
+    """Describes the architecture of the flags."""
+    from mobilenas_tf.architecture_source import open_architecture
+    from mobilenas_tf.costs.network import layer_costs, network_cost
+    from mobilenas_tf.reporting.terminal import format_table
+    from mobilenas_tf.spec import describe_block, walk_blocks, with_head
+
+    values = flags.FLAGS
+    architecture = open_architecture(values.architecture)
+    architecture = with_head(
+        architecture,
+        num_classes=architecture.head.num_classes
+        if values.num_classes is None
+        else values.num_classes,
+        image_size_px=values.image_size_px,
+    )
+    cost = network_cost(architecture)
+    blocks = {path: block for path, block, _ in walk_blocks(architecture)}
+    blocks.update({"stem": architecture.stem})
+    rows = [
+        {
+            "layer": layer.path,
+            "what": describe_block(blocks[layer.path])
+            if layer.path in blocks
+            else "classifier",
+            "output": f"{layer.out_size_px}x{layer.out_size_px}x{layer.out_channels}",
+            "macs": layer.cost.macs,
+            "params": layer.cost.params,
+        }
+        for layer in layer_costs(architecture)
+    ]
+    result = {
+        "name": architecture.name,
+        "image_size_px": architecture.image_size_px,
+        "num_classes": architecture.head.num_classes,
+        "params": cost.params,
+        "macs": cost.macs,
+    }
+    if not values.json:
+        print(format_table(("layer", "what", "output", "macs", "params"), rows))
+    run_flags.finish(
+        result,
+        f"{architecture.name} at {architecture.image_size_px} px: "
+        f"{cost.macs / 1e6:.3f} M multiply-adds, {cost.params:,} parameters",
+    )
+
+
+network_flags.define_architecture()
+flags.DEFINE_integer("image_size_px", None, "Input size; by default its own.")
+flags.DEFINE_integer("num_classes", None, "Classes; by default its own.")
+run_flags.define_json()
+
+if __name__ == "__main__":
+    flag_config.run(main)

@@ -1,0 +1,249 @@
+"""Command-line flags made from config dataclasses, and the way a binary is run.
+
+Type, default and help of an option stand once, in its dataclass. What the options mean
+is left to the dataclasses, what a binary does to its `main`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import errno
+import importlib
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NoReturn, TypeVar, Union
+
+from absl import app, flags, logging
+
+ConfigT = TypeVar("ConfigT")
+
+# What a user's input causes, as against a fault of ours, which keeps its stack trace.
+USER_ERRORS = (
+    ValueError,
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+
+flags.disclaim_key_flags()  # so that --help shows them as flags of the binary
+
+
+def define_flags(
+    config_class: type[ConfigT],
+    *,
+    prefix: str = "",
+    defaults: ConfigT | None = None,
+    leave_out: Sequence[str] = (),
+    flag_values: flags.FlagValues = flags.FLAGS,
+) -> None:
+    """Defines one flag for each field of a config dataclass.
+
+    A field's type may be int, float, bool, str or a Literal of strings, each also
+    optional (`int | None`); its help is `metadata["help"]`. A field without a default
+    becomes a flag that must be given. Two dataclasses that have a field in common share
+    its flag.
+
+    Args:
+        config_class: A dataclass.
+        prefix: Put before the name of every field.
+        defaults: The binary's own defaults, where they differ from the dataclass's.
+        leave_out: Fields that get no flag, as the binary sets them.
+        flag_values: Where the flags are defined.
+
+    Raises:
+        ValueError: If a field has no help or a type that no flag has, or if a shared
+            flag would have two types or two defaults.
+    """
+    annotations = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(typing.cast(Any, config_class)):
+        if field.name in leave_out:
+            continue
+        default = _default(field) if defaults is None else getattr(defaults, field.name)
+        where = f"{config_class.__name__}.{field.name}"
+        if not field.metadata.get("help"):
+            raise ValueError(
+                f"{where} must have a help text, metadata={{'help': ...}}. "
+                f"Received: metadata={dict(field.metadata)}"
+            )
+        is_required = default is dataclasses.MISSING
+        flag = _make_flag(
+            prefix + field.name,
+            annotations[field.name],
+            None if is_required else default,
+            field.metadata["help"],
+            where,
+        )
+        if flag.name not in flag_values:
+            flags.DEFINE_flag(flag, flag_values)
+        else:
+            _check_same(flag, flag_values[flag.name])
+            if field.metadata["help"] not in flag_values[flag.name].help:
+                flag_values[flag.name].help += f" {field.metadata['help']}"
+        if is_required:
+            flags.register_validator(
+                flag.name,
+                lambda value: value is not None,
+                message="it must be given",
+                flag_values=flag_values,
+            )
+
+
+def config_from_flags(
+    config_class: type[ConfigT],
+    flag_values: flags.FlagValues = flags.FLAGS,
+    *,
+    prefix: str = "",
+    **fixed: Any,
+) -> ConfigT:
+    """Builds the config dataclass from the parsed flags of `define_flags`.
+
+    Args:
+        config_class: The dataclass.
+        flag_values: Where the flags are defined.
+        prefix: What `define_flags` was given.
+        **fixed: Values of the fields that have no flag.
+
+    Raises:
+        ValueError: What the dataclass says about the values.
+    """
+    fields = dataclasses.fields(typing.cast(Any, config_class))
+    from_flags = {
+        field.name: flag_values[prefix + field.name].value
+        for field in fields
+        if field.name not in fixed
+    }
+    return config_class(**from_flags, **fixed)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the command line, calls `main` and leaves the process.
+
+    A mistake of the user's (`USER_ERRORS`, a full disk, a wrong flag) becomes one
+    sentence on standard error and exit status 1; `--verbosity=1` keeps the stack trace.
+    Ctrl-C gives exit status 130.
+
+    Args:
+        main: The binary's work. It reads the flags first, so that a mistake shows at
+            once, and then calls `import_tensorflow`, if it needs that.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    # Fatal errors only: the others come as exceptions too, or say that there is no GPU.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    app.run(lambda _: _call(main), flags_parser=_parse)
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow, which takes seconds, without what that prints.
+
+    Its C++ part heeds TF_CPP_MIN_LOG_LEVEL only once it is loaded; up to then it says
+    on every machine that it uses oneDNN. For `main`, after the flags are checked.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _call(main: Callable[[], None]) -> None:
+    if not flags.FLAGS["verbosity"].present:
+        # TensorFlow writes what only its developers want at absl's INFO.
+        logging.set_verbosity(logging.WARNING)
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        if not _is_users(error) or logging.level_debug():
+            raise
+        _fail(_describe(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)  # 128 + SIGINT, as shells have it
+
+
+def _parse(arguments: Sequence[str]) -> None:
+    try:
+        rest = flags.FLAGS(arguments)[1:]
+    except flags.UnrecognizedFlagError as error:
+        near = difflib.get_close_matches(error.flagname, list(flags.FLAGS), n=3)
+        hint = f"the nearest are {', '.join('--' + name for name in near)}"
+        _fail(f"unknown flag --{error.flagname}; {hint if near else 'see --help'}")
+    except flags.Error as error:
+        _fail(str(error))
+    if rest:
+        _fail(f"arguments must be flags, --name=value. Received: {' '.join(rest)}")
+
+
+def _fail(sentence: str) -> NoReturn:
+    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    sys.exit(1)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}"
+    return str(error)
+
+
+def _is_users(error: Exception) -> bool:
+    disk_full = (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, USER_ERRORS) or getattr(error, "errno", None) in disk_full
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _make_flag(
+    name: str, annotation: Any, default: Any, help_text: str, where: str
+) -> flags.Flag[Any]:
+    """Returns the flag of one field, defined nowhere yet."""
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        options = set(typing.get_args(annotation)) - {type(None)}
+        annotation = options.pop() if len(options) == 1 else annotation
+    define_by_type: dict[Any, Callable[..., Any]] = {
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        bool: flags.DEFINE_bool,
+        str: flags.DEFINE_string,
+    }
+    scratch = flags.FlagValues()
+    choices = typing.get_args(annotation)
+    if annotation in define_by_type:
+        define_by_type[annotation](name, default, help_text, flag_values=scratch)
+    elif typing.get_origin(annotation) is Literal and {*map(type, choices)} == {str}:
+        flags.DEFINE_enum(name, default, choices, help_text, flag_values=scratch)
+    else:
+        raise ValueError(
+            f"{where} must be of type int, float, bool, str or a Literal of strings, "
+            f"or an optional one of these. Received: {annotation}"
+        )
+    return scratch[name]
+
+
+def _check_same(flag: flags.Flag[Any], shared: flags.Flag[Any]) -> None:
+    for what, here, there in (
+        ("type", _type_name(flag), _type_name(shared)),
+        ("default", flag.default, shared.default),
+    ):
+        if here != there:
+            raise ValueError(
+                f"--{flag.name} must have the same {what} in all config classes of a "
+                f"binary. Received: {there!r} and {here!r}"
+            )
+
+
+def _type_name(flag: flags.Flag[Any]) -> str:
+    choices = getattr(flag.parser, "enum_values", ())
+    return " ".join([flag.flag_type(), *choices])

@@ -1,0 +1,94 @@
+"""Searches a network by FiGS: operators and their widths, within a budget.
+
+Example:
+  python -m tools.search_figs --dataset=digits --space=figs_mobilenet_v2_16 \
+      --max_macs=1.6e6 --workdir=runs/search
+
+Writes architecture.json, the found network's inherited weights, metrics and
+report.html into the run folder.
+"""
+
+from __future__ import annotations
+
+from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.training.config import (
+    AugmentationConfig,
+    DataConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
+from tools import flag_config, run_flags
+
+SEARCH_TRAINING = TrainingConfig(epochs=12, dropout_rate=0.0)
+
+
+def main() -> None:
+    """Runs the search that the flags describe."""
+    flag_config.import_tensorflow()
+    from mobilenas_tf.reporting.page import write_report
+    from mobilenas_tf.search.figs import check_budget, search_figs
+    from mobilenas_tf.spaces import named_space, space_image_size
+    from mobilenas_tf.training.data import describe_balance, load_classification_data
+    from mobilenas_tf.training.run_dir import open_run_dir
+
+    config = flag_config.config_from_flags(FigsConfig)
+    budget = flag_config.config_from_flags(BudgetConfig)
+    data_config = flag_config.config_from_flags(
+        DataConfig, image_size_px=space_image_size(config.space)
+    )
+    augmentation = flag_config.config_from_flags(AugmentationConfig)
+    optimizer = flag_config.config_from_flags(OptimizerConfig)
+    training = flag_config.config_from_flags(TrainingConfig)
+    data = load_classification_data(data_config, augmentation)
+    space = named_space(
+        config.space,
+        num_classes=data.num_classes,
+        channel_divisor=config.channel_divisor,
+    )
+    check_budget(space, budget)
+    run = open_run_dir(
+        run_flags.workdir(),
+        config={
+            "tool": "search_figs",
+            "search": config,
+            "budget": budget,
+            "data": data_config,
+            "augmentation": augmentation,
+            "optimizer": optimizer,
+            "training": training,
+        },
+        command=run_flags.command(),
+    )
+    print(describe_balance(data))
+    result = search_figs(
+        space,
+        data,
+        run,
+        config=config,
+        budget=budget,
+        optimizer=optimizer,
+        training=training,
+    )
+    report = write_report(run.path)
+    run_flags.finish(
+        {
+            "name": result.architecture.name,
+            "macs": result.cost.macs,
+            "params": result.cost.params,
+            "architecture": str(run.architecture_path),
+        },
+        f"Found {result.cost.macs / 1e6:.3f} M multiply-adds and "
+        f"{result.cost.params:,} parameters: {run.architecture_path}, {report}",
+    )
+
+
+flag_config.define_flags(FigsConfig)
+flag_config.define_flags(BudgetConfig)
+flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
+flag_config.define_flags(AugmentationConfig)
+flag_config.define_flags(OptimizerConfig)
+flag_config.define_flags(TrainingConfig, defaults=SEARCH_TRAINING)
+run_flags.define_workdir("runs/search_figs")
+
+if __name__ == "__main__":
+    flag_config.run(main)
