@@ -28,7 +28,7 @@ class ExportedFile:
 
 def tflite_name(config: ExportConfig) -> str:
     """Returns the file name, e.g. `model_int8_uint8.tflite` (quantisation, I/O)."""
-    suffix = "" if config.io == "float32" else f"_{config.io}"
+    suffix = "" if config.tensor_type == "float32" else f"_{config.tensor_type}"
     return f"model_{config.quantization}{suffix}.tflite"
 
 

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Literal, get_args
 
 Quantization = Literal["float32", "float16", "dynamic", "int8"]
-InputOutput = Literal["float32", "uint8", "int8"]
+InputOutput = Literal["auto", "float32", "uint8", "int8"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +22,11 @@ class ExportConfig:
         },
     )
     io: InputOutput = field(
-        default="uint8",
+        default="auto",
         metadata={
             "help": "Type of input and output: uint8 (raw pixels), int8 or float32. "
-            "Only int8 quantisation has another than float32."
+            "auto: uint8 with int8 quantisation, else float32, as only int8 "
+            "quantisation has another."
         },
     )
     calibration_images: int = field(
@@ -44,13 +45,20 @@ class ExportConfig:
                     f"{name} must be one of {', '.join(get_args(options))}. "
                     f"Received: {name}={value!r}"
                 )
-        if self.io != "float32" and self.quantization != "int8":
+        if self.io in ("uint8", "int8") and self.quantization != "int8":
             raise ValueError(
                 f"io must be float32 with quantization={self.quantization}, as "
                 "uint8 and int8 input and output go together with "
                 f"quantization=int8 only. Received: io={self.io}"
             )
         _check_at_least(1, calibration_images=self.calibration_images)
+
+    @property
+    def tensor_type(self) -> str:
+        """Type of the file's input and output: `io` with `auto` decided."""
+        if self.io != "auto":
+            return self.io
+        return "uint8" if self.quantization == "int8" else "float32"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,8 +58,8 @@ def convert_to_tflite(
         if config.quantization == "int8":
             converter.representative_dataset = calibration
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = tf.dtypes.as_dtype(config.io)
-            converter.inference_output_type = tf.dtypes.as_dtype(config.io)
+            converter.inference_input_type = tf.dtypes.as_dtype(config.tensor_type)
+            converter.inference_output_type = tf.dtypes.as_dtype(config.tensor_type)
         with warnings.catch_warnings():
             # The converter calibrates with TensorFlow's own, deprecated interpreter.
             warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 import keras
 
 from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
-from mobilenas_tf.json_io import read_architecture, write_architecture
+from mobilenas_tf.json_io import (
+    read_architecture,
+    replace_when_whole,
+    write_architecture,
+)
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.layer_set import FUSED, LayerSet
 from mobilenas_tf.spec import Architecture
@@ -28,15 +30,8 @@ def save_network(
 ) -> None:
     """Writes a network's architecture and weights into a folder, each file whole."""
     folder = Path(folder)
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".weights.h5")
-    os.close(handle)
-    try:
-        network.save_weights(temporary, overwrite=True)
-        os.replace(temporary, folder / weights_file)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    with replace_when_whole(folder / weights_file) as temporary:
+        network.save_weights(temporary)
     write_architecture(folder / ARCHITECTURE_FILE, architecture)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from mobilenas_tf.reporting.comparison_charts import (
@@ -108,9 +108,10 @@ def _parity(document: Any) -> str:
 def _benchmark(document: Any) -> str:
     if not document:
         return ""
+    records = _records(document, "benchmark.json")
+    names = _short_names([str(row.get("model", "model")) for row in records])
     rows = [
-        {**row, "model": PurePath(str(row.get("model", "model"))).name}
-        for row in _records(document, "benchmark.json")
+        {**row, "model": name} for row, name in zip(records, names, strict=True)
     ]
     columns = [name for name in _BENCHMARK_COLUMNS if any(name in row for row in rows)]
     table = element("div", {"class": "panel"}, data_table(columns, rows))
@@ -119,6 +120,13 @@ def _benchmark(document: Any) -> str:
         for row in rows
     ]
     return latency_chart(rows) + table + _folded("Device and settings", others)
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+    """Returns the paths from the folder on that they have in common."""
+    parents = [os.path.dirname(os.path.abspath(path)) for path in paths]
+    folder = os.path.commonpath(parents) if parents else ""
+    return [os.path.relpath(os.path.abspath(path), folder) for path in paths]
 
 
 def _records(document: Any, file_name: str) -> Sequence[Mapping[str, Any]]:

@@ -40,7 +40,7 @@ class BudgetConfig:
     @property
     def budget(self) -> float:
         """Returns the budget's value."""
-        return float(self.max_params if self.max_macs is None else self.max_macs)
+        return float(self.max_macs or self.max_params or 0.0)
 
 
 @dataclasses.dataclass(frozen=True)

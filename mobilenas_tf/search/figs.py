@@ -48,6 +48,7 @@ GATE_TRAVEL = 40.0
 class FigsResult:
     """A finished search. `network` carries the supernet's weights."""
 
+    supernet: Supernet
     architecture: Architecture
     network: keras.Model
     selection: Selection
@@ -234,7 +235,7 @@ def _derive(
         dropout_rate=training.dropout_rate,
     )
     transfer_weights(supernet, selection, network)
-    return FigsResult(architecture, network, selection)
+    return FigsResult(supernet, architecture, network, selection)
 
 
 def _write_result(

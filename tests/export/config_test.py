@@ -15,20 +15,24 @@ def test_every_field_has_a_default_and_a_help_text(config):
 @pytest.mark.parametrize("quantization", ["float32", "float16", "dynamic"])
 def test_uint8_io_without_int8_quantization_names_both_options(quantization):
     with pytest.raises(ValueError, match=f"io must be float32.*{quantization}.*uint8"):
-        ExportConfig(quantization=quantization)
-    assert ExportConfig(quantization=quantization, io="float32").io == "float32"
+        ExportConfig(quantization=quantization, io="uint8")
+    assert ExportConfig(quantization=quantization).tensor_type == "float32"
 
 
 @pytest.mark.parametrize("io", ["float32", "uint8", "int8"])
 def test_int8_goes_with_every_io(io):
-    assert ExportConfig(io=io).quantization == "int8"
+    assert ExportConfig(io=io).tensor_type == io
+
+
+def test_int8_takes_raw_pixels_by_default():
+    assert ExportConfig(quantization="int8").tensor_type == "uint8"
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
         ({"quantization": "int4"}, "quantization must be one of float32.*int4"),
-        ({"io": "int16"}, "io must be one of float32, uint8, int8.*int16"),
+        ({"io": "int16"}, "io must be one of auto, float32, uint8, int8.*int16"),
         ({"calibration_images": 0}, "calibration_images must be at least 1.*=0"),
     ],
 )
