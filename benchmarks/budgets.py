@@ -163,7 +163,9 @@ def _multiplier_cost(space: SearchSpace, budget: BudgetConfig) -> float:
         genotype = {
             group.path: min(
                 group.channels,
-                max(space.channel_divisor, _nearest(group.channels * multiplier, space)),
+                max(
+                    space.channel_divisor, _nearest(group.channels * multiplier, space)
+                ),
             )
             for group in width_groups(space.supernet)
         }

@@ -6,7 +6,7 @@ What stays follows from the keep probabilities, never from a sample.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from mobilenas_tf.widths import WidthGroup, resize, width_groups
 
 # `{width path: channels} -> cost`
 CostFunction = Callable[[Mapping[str, Count]], Count]
+_Step = tuple[float, str, int]  # (value, width path, rung that it starts from)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,31 +80,28 @@ def select_channels(
         ValueError: If even the smallest selection costs more than the budget.
     """
     ladders = _ladders(space, probabilities)
-    levels = _smallest_levels(space, ladders)
-    steps = sorted(
-        (
-            (value, path, step)
-            for path, ladder in ladders.items()
-            for step, value in enumerate(ladder.values)
-            if step >= levels[path]
-        ),
-        key=lambda item: (-item[0], item[2], item[1]),
+    likeliest = _smallest_levels(
+        space, ladders, lambda paths: max(paths, key=lambda p: ladders[p].values[0])
     )
-
-    def fits(candidate: Mapping[str, int]) -> bool:
-        widths = {path: ladders[path].rungs[level] for path, level in candidate.items()}
-        return cost(with_presence(space, widths)) <= budget
-
     if budget is None or cost is None:
-        taken = [step for step in steps if step[0] > 0.5]
-        levels = _climb(levels, taken)
+        taken = [step for step in _steps(ladders, likeliest) if step[0] > 0.5]
+        levels = _climb(likeliest, taken)
     else:
+
+        def fits(candidate: Mapping[str, int]) -> bool:
+            widths = {
+                path: ladders[path].rungs[level] for path, level in candidate.items()
+            }
+            return cost(with_presence(space, widths)) <= budget
+
+        smallest = _smallest_levels(space, ladders, lambda paths: paths[0])
+        levels = likeliest if fits(likeliest) else smallest
         if not fits(levels):
             raise ValueError(
                 f"budget must allow the smallest network of {space.name}. "
                 f"Received: budget={budget:,.0f}"
             )
-        taken, levels = _fill(levels, steps, fits)
+        taken, levels = _fill(levels, _steps(ladders, levels), fits)
     threshold = min((value for value, _, _ in taken), default=1.0)
     kept = {
         path: _first_channels(ladder, ladder.rungs[levels[path]])
@@ -112,7 +110,22 @@ def select_channels(
     return Selection(_producer_masks(space, probabilities, kept), kept, threshold)
 
 
-def _fill(levels, steps, fits):
+def _steps(ladders: Mapping[str, _Ladder], levels: Mapping[str, int]) -> list[_Step]:
+    """Returns all steps above `levels` in falling order of value."""
+    steps = (
+        (value, path, step)
+        for path, ladder in ladders.items()
+        for step, value in enumerate(ladder.values)
+        if step >= levels[path]
+    )
+    return sorted(steps, key=lambda item: (-item[0], item[2], item[1]))
+
+
+def _fill(
+    levels: Mapping[str, int],
+    steps: Sequence[_Step],
+    fits: Callable[[Mapping[str, int]], bool],
+) -> tuple[list[_Step], dict[str, int]]:
     """Takes the longest affordable prefix of `steps`, then all that still fit."""
     low, high = 0, len(steps)
     while low < high:
@@ -132,7 +145,7 @@ def _fill(levels, steps, fits):
     return taken, levels
 
 
-def _climb(levels: Mapping[str, int], steps) -> dict[str, int]:
+def _climb(levels: Mapping[str, int], steps: Sequence[_Step]) -> dict[str, int]:
     climbed = dict(levels)
     for _, path, step in steps:
         climbed[path] = max(climbed[path], step + 1)
@@ -159,18 +172,20 @@ def _ladders(
 
 
 def _smallest_levels(
-    space: SearchSpace, ladders: Mapping[str, _Ladder]
+    space: SearchSpace,
+    ladders: Mapping[str, _Ladder],
+    choose: Callable[[Sequence[str]], str],
 ) -> dict[str, int]:
     """Returns the lowest rung of each group that leaves the network whole.
 
-    A block that cannot vanish keeps the kernel whose first channels are likeliest.
+    A block that cannot vanish keeps the kernel that `choose` picks of its paths, which
+    are in rising order of kernel size.
     """
     levels = dict.fromkeys(ladders, 0)
     for kernels in required_kernels(space.supernet):
         opened = [kernel.path for kernel in kernels if kernel.path in ladders]
         if len(opened) == len(kernels):
-            best = max(opened, key=lambda path: ladders[path].values[0])
-            levels[best] = 1
+            levels[choose(opened)] = 1
     return levels
 
 

@@ -110,9 +110,7 @@ def _benchmark(document: Any) -> str:
         return ""
     records = _records(document, "benchmark.json")
     names = _short_names([str(row.get("model", "model")) for row in records])
-    rows = [
-        {**row, "model": name} for row, name in zip(records, names, strict=True)
-    ]
+    rows = [{**row, "model": name} for row, name in zip(records, names, strict=True)]
     columns = [name for name in _BENCHMARK_COLUMNS if any(name in row for row in rows)]
     table = element("div", {"class": "panel"}, data_table(columns, rows))
     others = [

@@ -55,9 +55,7 @@ def test_share_of_samples_above_a_threshold_is_the_closed_form(logit, temperatur
     z = samples(logit, temperature)
     for threshold in (0.1, 0.5, 0.9):
         # P(z >= t) = sigmoid(a - tau logit(t))
-        expected = sigmoid(
-            logit - temperature * math.log(threshold / (1 - threshold))
-        )
+        expected = sigmoid(logit - temperature * math.log(threshold / (1 - threshold)))
         assert np.mean(z >= threshold) == pytest.approx(expected, abs=1.0 / GRID)
 
 

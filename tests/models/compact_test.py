@@ -1,0 +1,231 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.models.compact import build_network, layer_name
+from mobilenas_tf.models.layer_set import STOCK
+from mobilenas_tf.spaces import TABLES, named_space, space_image_size
+from mobilenas_tf.spec import (
+    Architecture,
+    Branch,
+    Convolution,
+    Head,
+    InvertedResidual,
+    Pooling,
+    SqueezeExcite,
+    Stage,
+)
+from mobilenas_tf.zoo import ZOO, zoo_architecture
+from tests.models.random_networks import (
+    random_images,
+    randomize,
+    small_supernet_architecture,
+)
+from tests.reference.network import run_network
+
+SMALL_SPACES = [name for name in TABLES if space_image_size(name) <= 32]
+
+
+def random_network(architecture, **options):
+    network = build_network(architecture, **options)
+    randomize(network, np.random.default_rng(0))
+    return network
+
+
+def one_block(block, stem_channels=8, image_size_px=8, **options):
+    return Architecture(
+        name="one_block",
+        image_size_px=image_size_px,
+        stem=Convolution(stem_channels, 3, 1, "linear"),
+        stages=(Stage((block,)),),
+        head=Head(4),
+        **options,
+    )
+
+
+def check_reference(architecture):
+    network = random_network(architecture)
+    images = random_images(architecture, np.random.default_rng(1), count=2)
+    weights = {layer.name: layer.get_weights() for layer in network.layers}
+    expected = run_network(architecture, weights, images)
+    assert np.ptp(expected, axis=0).min() > 1e-3  # the logits depend on the image
+    np.testing.assert_allclose(
+        np.array(network(images)), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def num_trained(network):
+    return sum(int(np.prod(v.shape)) for v in network.trainable_variables)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_zoo_networks_have_the_parameters_that_the_cost_says(name):
+    # At a small size, where the weights are made faster: it has no part in them.
+    architecture = zoo_architecture(name, image_size_px=32)
+    network = build_network(architecture)
+    assert num_trained(network) == network_cost(architecture).params
+    assert network.output_shape == (None, 1000)
+    assert network.input_shape == (None, 32, 32, 3)
+
+
+@pytest.mark.parametrize("name", SMALL_SPACES)
+@pytest.mark.parametrize("end", ["largest", "smallest", "between"])
+def test_networks_of_a_space_have_the_parameters_that_the_cost_says(name, end):
+    space = named_space(name, num_classes=7)
+    genotype = {
+        "largest": space.largest,
+        "smallest": space.smallest,
+        "between": lambda: space.sample(np.random.default_rng(0)),
+    }[end]()
+    architecture = space.resolve(genotype)
+    network = build_network(architecture)
+    assert num_trained(network) == network_cost(architecture).params
+    assert network.output_shape == (None, 7)
+
+
+_KERNELS = (Branch(3, 6), Branch(5, 10))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        InvertedResidual(8, _KERNELS, has_residual=True),
+        InvertedResidual(6, _KERNELS, stride=2, activation="hard_swish"),
+        InvertedResidual(6, (Branch(7, 8),), has_expansion=False, activation="relu"),
+        InvertedResidual(
+            8, _KERNELS, has_residual=True, squeeze_excite=SqueezeExcite(3)
+        ),
+        InvertedResidual(
+            6,
+            _KERNELS,
+            squeeze_excite=SqueezeExcite(3, "swish", "sigmoid"),
+            activation="swish",
+        ),
+        InvertedResidual(
+            8,
+            (Branch(3, 16),),
+            has_residual=True,
+            expansion_groups=2,
+            projection_groups=2,
+            has_shuffle=True,
+        ),
+        InvertedResidual(12, (Branch(3, 16),), stride=2, projection_groups=4),
+        Convolution(6, 3, 2, "hard_swish"),
+        Pooling("max", 3, 2),
+        Pooling("average", 3, 2),
+        Pooling("average", 2, 1),
+    ],
+    ids=lambda block: type(block).__name__,
+)
+@pytest.mark.parametrize("image_size_px", [7, 8])
+def test_a_block_computes_what_the_reference_does(block, image_size_px):
+    check_reference(one_block(block, image_size_px=image_size_px))
+
+
+def test_a_whole_network_computes_what_the_reference_does():
+    check_reference(small_supernet_architecture())
+
+
+def test_imagenet_normalization_and_a_hidden_layer_without_bias():
+    architecture = dataclasses.replace(
+        one_block(InvertedResidual(8, _KERNELS), batch_norm_epsilon=0.1),
+        head=Head(4, 10, 6, has_hidden_bias=False, activation="swish"),
+        input_normalization="imagenet",
+    )
+    check_reference(architecture)
+
+
+def test_imagenet_normalization_of_known_pixels():
+    architecture = dataclasses.replace(
+        one_block(Pooling("max", 1, 1)), input_normalization="imagenet"
+    )
+    network = build_network(architecture)
+    normalized = keras.Model(
+        network.inputs[0], network.get_layer("input_normalization").output
+    )
+    # Black, and ImageNet's mean colour in [0, 1] brought to [-1, 1].
+    colours = np.array([[-1, -1, -1], [-0.03, -0.088, -0.188]], "float32")
+    images = np.broadcast_to(colours[:, None, None], (2, 8, 8, 3))
+    black = [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]
+    np.testing.assert_allclose(
+        np.array(normalized(images))[:, 0, 0], [black, [0, 0, 0]], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["figs_mobilenet_v2_16", "figs_mobilenet_v3_32"])
+def test_stock_layers_compute_what_fused_ones_do(name):
+    architecture = named_space(name, num_classes=5).supernet
+    fused = random_network(architecture)
+    stock = build_network(architecture, layer_set=STOCK)
+    stock.set_weights(fused.get_weights())
+    images = random_images(architecture, np.random.default_rng(1))
+    expected = np.array(fused(images))
+    np.testing.assert_allclose(
+        np.array(stock(images)), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+    )
+
+
+def test_dropout_works_in_training_only():
+    architecture = one_block(InvertedResidual(8, _KERNELS))
+    dropping, plain = (
+        random_network(architecture, dropout_rate=rate, batch_norm_momentum=0.9)
+        for rate in (0.5, 0.0)
+    )
+    plain.set_weights(dropping.get_weights())
+    images = random_images(architecture, np.random.default_rng(1))
+    np.testing.assert_array_equal(np.array(dropping(images)), np.array(plain(images)))
+    first, second, without = (
+        np.array(network(images, training=True))
+        for network in (dropping, dropping, plain)
+    )
+    assert np.any(first != second)
+    assert np.any(first != without)
+
+
+def test_batch_norms_get_momentum_and_epsilon():
+    architecture = one_block(InvertedResidual(8, _KERNELS), batch_norm_epsilon=0.02)
+    network = build_network(architecture, batch_norm_momentum=0.8)
+    norms = [
+        layer
+        for layer in network.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    # Stem, two kernels with expansion and depthwise each, projection.
+    assert len(norms) == 6
+    assert {(norm.momentum, norm.epsilon) for norm in norms} == {(0.8, 0.02)}
+
+
+def test_layers_are_named_by_their_path():
+    assert layer_name("stage1/block0/kernel3", "bn") == "stage1.block0.kernel3.bn"
+    network = build_network(small_supernet_architecture())
+    names = {layer.name for layer in network.layers}
+    assert {
+        "stem.conv",
+        "stage1.block0.kernel3.depthwise.conv",
+        "stage1.block1.pool",
+        "stage2.block0.squeeze_excite.reduce",
+        "stage2.block1.project.bn",
+        "head.classifier",
+    } <= names
+    assert network.name == "small"
+
+
+def test_a_network_survives_a_keras_file(tmp_path):
+    architecture = named_space("figs_mobilenet_v3_32", num_classes=5).supernet
+    network = random_network(architecture, layer_set=STOCK)
+    path = tmp_path / "network.keras"
+    network.save(path)
+    activations = {"HardSwish", "HardSigmoid"}
+    loaded = keras.models.load_model(
+        path,
+        custom_objects={
+            type(layer).__name__: type(layer)
+            for layer in network.layers
+            if type(layer).__name__ in activations
+        },
+    )
+    images = random_images(architecture, np.random.default_rng(1))
+    np.testing.assert_array_equal(np.array(loaded(images)), np.array(network(images)))

@@ -1,0 +1,138 @@
+"""Networks and supernets whose weights and statistics are no defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from mobilenas_tf.layers.gates import Gate, HardConcreteGate, LogisticSigmoidGate
+from mobilenas_tf.models.supernet import GateFactory, Supernet, build_supernet_model
+from mobilenas_tf.space import SearchSpace, width_space
+from mobilenas_tf.spec import (
+    Architecture,
+    Branch,
+    Convolution,
+    Head,
+    InvertedResidual,
+    Pooling,
+    SqueezeExcite,
+    Stage,
+)
+
+
+def logistic_sigmoid_gate(channels: int, name: str, seed: int) -> Gate:
+    return LogisticSigmoidGate(channels, seed=seed, name=name)
+
+
+def hard_concrete_gate(channels: int, name: str, seed: int) -> Gate:
+    return HardConcreteGate(channels, seed=seed, name=name)
+
+
+def randomize(model: keras.Model, rng: np.random.Generator) -> None:
+    """Draws all batch-norm weights and all biases: none is 0 or 1 any more."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            channels = layer.gamma.shape
+            layer.set_weights(
+                [
+                    rng.uniform(0.5, 1.5, channels),
+                    rng.normal(0.0, 0.3, channels),
+                    rng.normal(0.0, 0.3, channels),
+                    rng.uniform(0.2, 1.0, channels),
+                ]
+            )
+        elif getattr(layer, "bias", None) is not None:
+            layer.bias.assign(rng.normal(0.0, 0.3, layer.bias.shape))
+
+
+def random_images(
+    architecture: Architecture, rng: np.random.Generator, count: int = 3
+) -> np.ndarray:
+    """Returns images `[B, H, W, 3]` in [-1, 1], float32."""
+    size_px = architecture.image_size_px
+    return rng.uniform(-1, 1, (count, size_px, size_px, 3)).astype("float32")
+
+
+def random_supernet(
+    space: SearchSpace,
+    make_gate: GateFactory = logistic_sigmoid_gate,
+    seed: int = 0,
+    **options,
+) -> Supernet:
+    supernet = build_supernet_model(space, make_gate, **options)
+    randomize(supernet.model, np.random.default_rng(seed))
+    return supernet
+
+
+def random_probabilities(
+    supernet: Supernet, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Returns keep probabilities by gate path, each gate with a level of its own.
+
+    Levels of 0 to 1 make some kernels and blocks vanish and leave others whole.
+    """
+    return {
+        path: np.clip(
+            rng.uniform(-0.1, 1.1) + rng.uniform(-0.3, 0.3, gate.channels), 0, 1
+        )
+        for path, gate in supernet.gates.items()
+    }
+
+
+def set_probabilities(
+    supernet: Supernet, probabilities: Mapping[str, np.ndarray]
+) -> None:
+    """Sets the logits of logistic-sigmoid gates to given keep probabilities."""
+    for path, gate in supernet.gates.items():
+        p = np.clip(probabilities[path], 1e-6, 1 - 1e-6)
+        gate.logits.assign(np.log(p) - np.log1p(-p))
+
+
+def small_supernet_architecture() -> Architecture:
+    """Returns a network of 8x8 images with every kind of block and of width group.
+
+    The stem, the first block (no expansion) and the third share one group; the pooling
+    layers hand theirs on; the last two blocks may vanish.
+    """
+    kernels = (Branch(3, 8), Branch(5, 8))
+    squeezed = SqueezeExcite(4)
+    return Architecture(
+        name="small",
+        image_size_px=8,
+        stem=Convolution(8, 3, 1, "relu"),
+        stages=(
+            Stage(
+                (
+                    InvertedResidual(
+                        8, (Branch(3, 8),), has_expansion=False, has_residual=True
+                    ),
+                    Pooling("max", 3, 2),
+                    InvertedResidual(8, kernels, has_residual=True),
+                )
+            ),
+            Stage(
+                (
+                    InvertedResidual(12, kernels, stride=2, squeeze_excite=squeezed),
+                    InvertedResidual(
+                        12,
+                        kernels,
+                        has_residual=True,
+                        activation="hard_swish",
+                        squeeze_excite=squeezed,
+                    ),
+                    Pooling("average", 3, 1),
+                    InvertedResidual(12, kernels, has_residual=True),
+                    Convolution(12, 3, 1, "hard_swish"),
+                )
+            ),
+        ),
+        head=Head(3, conv_channels=16, hidden_channels=8, activation="hard_swish"),
+    )
+
+
+def small_space(channel_divisor: int = 2) -> SearchSpace:
+    return width_space(
+        "small", small_supernet_architecture(), channel_divisor=channel_divisor
+    )
