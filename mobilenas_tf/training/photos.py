@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 PHOTO_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -62,6 +62,8 @@ def decode_square(
         image.draft(None, (int(width * scale) + 1, int(height * scale) + 1))
         ImageOps.exif_transpose(image, in_place=True)
         image = _convert_to_rgb(image)
+    except UnidentifiedImageError as error:
+        raise ValueError("The photo cannot be decoded: it is no image") from error
     except _DECODING_ERRORS as error:
         raise ValueError(f"The photo cannot be decoded: {error}") from error
     width, height = image.size

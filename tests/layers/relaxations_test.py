@@ -45,7 +45,7 @@ def test_logistic_noise_is_the_inverse_of_the_logistic_function():
 
 def test_logistic_noise_is_finite_where_uniform_noise_ends():
     noise = relaxations.logistic_noise(tf.constant([0.0, 1.0], tf.float64)).numpy()
-    # log(1e-6) - log(1 - 1e-6)
+    # The logit of 1e-6, and of 1 - 1e-6.
     assert noise == pytest.approx([-13.815510, 13.815510])
 
 

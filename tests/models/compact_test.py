@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.layers.activations import HardSigmoid, HardSwish
+from mobilenas_tf.layers.norms import FusedBatchNormalization
 from mobilenas_tf.models.compact import build_network, layer_name
 from mobilenas_tf.models.layer_set import STOCK
 from mobilenas_tf.spaces import TABLES, named_space, space_image_size
@@ -27,6 +29,8 @@ from tests.models.random_networks import (
 from tests.reference.network import run_network
 
 SMALL_SPACES = [name for name in TABLES if space_image_size(name) <= 32]
+# Width multipliers only repeat MobileNetV2.
+ZOO_NETWORKS = [name for name in ZOO if not name.startswith("mobilenet_v2_")]
 
 
 def random_network(architecture, **options):
@@ -51,7 +55,7 @@ def check_reference(architecture):
     images = random_images(architecture, np.random.default_rng(1), count=2)
     weights = {layer.name: layer.get_weights() for layer in network.layers}
     expected = run_network(architecture, weights, images)
-    assert np.ptp(expected, axis=0).min() > 1e-3  # the logits depend on the image
+    assert np.ptp(expected, axis=0).max() > 0.01  # the logits depend on the image
     np.testing.assert_allclose(
         np.array(network(images)), expected, rtol=1e-4, atol=1e-5
     )
@@ -61,7 +65,7 @@ def num_trained(network):
     return sum(int(np.prod(v.shape)) for v in network.trainable_variables)
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", ZOO_NETWORKS)
 def test_zoo_networks_have_the_parameters_that_the_cost_says(name):
     # At a small size, where the weights are made faster: it has no part in them.
     architecture = zoo_architecture(name, image_size_px=32)
@@ -72,14 +76,12 @@ def test_zoo_networks_have_the_parameters_that_the_cost_says(name):
 
 
 @pytest.mark.parametrize("name", SMALL_SPACES)
-@pytest.mark.parametrize("end", ["largest", "smallest", "between"])
-def test_networks_of_a_space_have_the_parameters_that_the_cost_says(name, end):
+@pytest.mark.parametrize("is_smallest", [False, True])
+def test_networks_of_a_space_have_the_parameters_that_the_cost_says(name, is_smallest):
     space = named_space(name, num_classes=7)
-    genotype = {
-        "largest": space.largest,
-        "smallest": space.smallest,
-        "between": lambda: space.sample(np.random.default_rng(0)),
-    }[end]()
+    genotype = (
+        space.smallest() if is_smallest else space.sample(np.random.default_rng(0))
+    )
     architecture = space.resolve(genotype)
     network = build_network(architecture)
     assert num_trained(network) == network_cost(architecture).params
@@ -214,18 +216,13 @@ def test_layers_are_named_by_their_path():
 
 
 def test_a_network_survives_a_keras_file(tmp_path):
-    architecture = named_space("figs_mobilenet_v3_32", num_classes=5).supernet
-    network = random_network(architecture, layer_set=STOCK)
+    architecture = small_supernet_architecture()
+    network = random_network(architecture)
     path = tmp_path / "network.keras"
     network.save(path)
-    activations = {"HardSwish", "HardSigmoid"}
+    kinds = (FusedBatchNormalization, HardSigmoid, HardSwish)
     loaded = keras.models.load_model(
-        path,
-        custom_objects={
-            type(layer).__name__: type(layer)
-            for layer in network.layers
-            if type(layer).__name__ in activations
-        },
+        path, custom_objects={kind.__name__: kind for kind in kinds}
     )
     images = random_images(architecture, np.random.default_rng(1))
     np.testing.assert_array_equal(np.array(loaded(images)), np.array(network(images)))

@@ -31,8 +31,14 @@ def hard_concrete_gate(channels: int, name: str, seed: int) -> Gate:
 
 
 def randomize(model: keras.Model, rng: np.random.Generator) -> None:
-    """Draws all batch-norm weights and all biases: none is 0 or 1 any more."""
+    """Draws all batch-norm weights and all biases: none is 0 or 1 any more.
+
+    Depthwise kernels get the size at which the image's signal is handed on.
+    """
     for layer in model.layers:
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            size = layer.kernel.shape[0]
+            layer.kernel.assign(rng.normal(0.0, 1.5 / size, layer.kernel.shape))
         if isinstance(layer, keras.layers.BatchNormalization):
             channels = layer.gamma.shape
             layer.set_weights(
@@ -50,9 +56,11 @@ def randomize(model: keras.Model, rng: np.random.Generator) -> None:
 def random_images(
     architecture: Architecture, rng: np.random.Generator, count: int = 3
 ) -> np.ndarray:
-    """Returns images `[B, H, W, 3]` in [-1, 1], float32."""
+    """Returns noise, each image around a colour of its own, in [-1, 1], float32."""
     size_px = architecture.image_size_px
-    return rng.uniform(-1, 1, (count, size_px, size_px, 3)).astype("float32")
+    colours = rng.uniform(-0.5, 0.5, (count, 1, 1, 3))
+    noise = rng.uniform(-0.5, 0.5, (count, size_px, size_px, 3))
+    return (colours + noise).astype("float32")
 
 
 def random_supernet(

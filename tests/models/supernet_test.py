@@ -1,0 +1,286 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.layers.gates import HardConcreteGate, LogisticSigmoidGate
+from mobilenas_tf.models.compact import build_network
+from mobilenas_tf.models.supernet import (
+    build_supernet_model,
+    producer_gates,
+    removable_kernels,
+)
+from mobilenas_tf.space import SearchSpace, width_space
+from mobilenas_tf.spec import (
+    Architecture,
+    Branch,
+    Convolution,
+    Head,
+    InvertedResidual,
+    Stage,
+)
+from mobilenas_tf.widths import WidthGroup
+from tests.models.random_networks import (
+    hard_concrete_gate,
+    logistic_sigmoid_gate,
+    random_images,
+    random_probabilities,
+    random_supernet,
+    set_probabilities,
+    small_space,
+)
+
+# Every width, and each producer of the two groups that several blocks write.
+_CHANNELS = {
+    "stem/output": 8,
+    "stage1/block0/output": 8,
+    "stage1/block2/kernel3": 8,
+    "stage1/block2/kernel5": 8,
+    "stage1/block2/output": 8,
+    "stage2/block0/kernel3": 8,
+    "stage2/block0/kernel5": 8,
+    "stage2/block0/squeeze_excite": 4,
+    "stage2/block0/output": 12,
+    "stage2/block1/kernel3": 8,
+    "stage2/block1/kernel5": 8,
+    "stage2/block1/squeeze_excite": 4,
+    "stage2/block1/output": 12,
+    "stage2/block3/kernel3": 8,
+    "stage2/block3/kernel5": 8,
+    "stage2/block3/output": 12,
+    "stage2/block4/output": 12,
+    "head/conv": 16,
+    "head/hidden": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def supernet():
+    return random_supernet(small_space(), seed=3)
+
+
+def tiny_space():
+    """Returns a space of six gates: the stem and a block that can vanish, tied."""
+    block = InvertedResidual(2, (Branch(3, 1), Branch(5, 1)), has_residual=True)
+    architecture = Architecture("tiny", 4, Convolution(2), (Stage((block,)),), Head(2))
+    return width_space("tiny", architecture, channel_divisor=1)
+
+
+def only(space, *paths):
+    """Returns the space with no decisions but the named ones."""
+    choices = tuple(choice for choice in space.choices if choice.path in paths)
+    return SearchSpace(space.name, space.supernet, choices, space.channel_divisor)
+
+
+def test_every_producer_of_an_open_width_has_a_gate(supernet):
+    channels = {path: gate.channels for path, gate in supernet.gates.items()}
+    assert channels == _CHANNELS
+
+
+def test_gates_come_from_the_factory_with_seeds_of_their_own():
+    made = []
+
+    def make_gate(channels, name, seed):
+        made.append((channels, name, seed))
+        return HardConcreteGate(channels, seed=seed, name=name)
+
+    build_supernet_model(tiny_space(), make_gate, seed=70)
+    assert made == [
+        (2, "stem.output.gate", 70),
+        (2, "stage1.block0.output.gate", 71),
+        (1, "stage1.block0.kernel3.gate", 72),
+        (1, "stage1.block0.kernel5.gate", 73),
+    ]
+
+
+def test_variables_are_divided_between_weights_and_architecture(supernet):
+    logits = supernet.architecture_variables
+    assert [tuple(v.shape) for v in logits] == [(c,) for c in _CHANNELS.values()]
+    assert all(
+        variable is gate.logits
+        for variable, gate in zip(logits, supernet.gates.values(), strict=True)
+    )
+    weights = supernet.weight_variables
+    both = {id(v) for v in logits} | {id(v) for v in weights}
+    assert both == {id(v) for v in supernet.model.trainable_variables}
+    assert len(both) == len(logits) + len(weights)
+    trained = sum(int(np.prod(v.shape)) for v in weights)
+    assert trained == network_cost(supernet.space.supernet).params
+
+
+def test_the_masked_model_shows_the_masks_of_the_same_network(supernet):
+    set_probabilities(
+        supernet, random_probabilities(supernet, np.random.default_rng(0))
+    )
+    images = random_images(supernet.space.supernet, np.random.default_rng(1))
+    logits, masks = supernet.masked_model(images)
+    np.testing.assert_array_equal(np.array(logits), np.array(supernet.model(images)))
+    for path, gate in supernet.gates.items():
+        np.testing.assert_array_equal(
+            np.array(masks[path]), np.array(gate.logits) > 0.0
+        )
+
+
+@pytest.mark.parametrize("make_gate", [logistic_sigmoid_gate, hard_concrete_gate])
+def test_masks_are_samples_in_training_only(make_gate):
+    supernet = build_supernet_model(tiny_space(), make_gate)
+    for gate in supernet.gates.values():
+        gate.logits.assign(np.zeros(gate.channels))
+    images = random_images(supernet.space.supernet, np.random.default_rng(1))
+
+    def masks(training):
+        _, by_path = supernet.masked_model(images, training=training)
+        return np.concatenate([np.array(mask) for mask in by_path.values()])
+
+    np.testing.assert_array_equal(masks(False), masks(False))
+    assert np.any(masks(True) != masks(True))
+    assert len(np.unique(masks(True))) > 2
+
+
+def test_an_open_supernet_is_the_plain_network(supernet):
+    for gate in supernet.gates.values():
+        gate.logits.assign(np.full(gate.channels, 100.0))
+    plain = build_network(supernet.space.supernet)
+    plain.set_weights(
+        [
+            weight
+            for layer in supernet.model.layers
+            if not isinstance(layer, LogisticSigmoidGate)
+            for weight in layer.get_weights()
+        ]
+    )
+    images = random_images(supernet.space.supernet, np.random.default_rng(1))
+    expected = np.array(plain(images))
+    np.testing.assert_allclose(
+        np.array(supernet.model(images)), expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_closed_channels_are_exactly_zero(supernet):
+    for gate in supernet.gates.values():
+        gate.logits.assign(np.full(gate.channels, 1.0))
+    closed = {"stage2/block0/kernel5": [1, 4], "stage1/block2/output": [0, 7]}
+    for path, channels in closed.items():
+        logits = np.full(supernet.gates[path].channels, 1.0)
+        logits[channels] = -1.0
+        supernet.gates[path].logits.assign(logits)
+    model = supernet.model
+    inner = keras.Model(
+        model.inputs[0],
+        [
+            model.get_layer("stage2.block0.kernel5.depthwise.relu6").output,
+            model.get_layer("stage1.block2.project.bn").output,
+        ],
+    )
+    images = random_images(supernet.space.supernet, np.random.default_rng(1))
+    for outputs, channels in zip(inner(images), closed.values(), strict=True):
+        is_zero = np.all(np.array(outputs) == 0.0, axis=(0, 1, 2))
+        assert np.flatnonzero(is_zero).tolist() == channels
+
+
+def test_a_block_without_channels_adds_nothing(supernet):
+    for path, gate in supernet.gates.items():
+        is_closed = path.startswith("stage2/block1/kernel")
+        gate.logits.assign(np.full(gate.channels, -1.0 if is_closed else 1.0))
+    block = keras.Model(
+        supernet.model.inputs[0],
+        supernet.model.get_layer("stage2.block1.project.bn").output,
+    )
+    images = random_images(supernet.space.supernet, np.random.default_rng(1))
+    assert np.all(np.array(block(images)) == 0.0)
+
+
+def test_keep_probabilities_are_the_gates_own(supernet):
+    p = random_probabilities(supernet, np.random.default_rng(0))
+    set_probabilities(supernet, p)
+    kept = supernet.keep_probabilities()
+    assert list(kept) == list(_CHANNELS)
+    for path, probabilities in kept.items():
+        np.testing.assert_allclose(probabilities, p[path], atol=2e-6)
+
+
+def test_expected_widths_are_the_mean_over_all_outcomes():
+    supernet = build_supernet_model(tiny_space(), logistic_sigmoid_gate)
+    probabilities = {
+        "stem/output": [0.9, 0.3],
+        "stage1/block0/kernel3": [0.6],
+        "stage1/block0/kernel5": [0.25],
+        "stage1/block0/output": [0.5, 0.8],
+    }
+    flat = [p for group in probabilities.values() for p in group]
+    mean = dict.fromkeys(
+        ("stem/output", "kernel3", "kernel5", "stage1/block0/presence"), 0.0
+    )
+    for outcome in itertools.product((0, 1), repeat=6):
+        chance = np.prod(
+            [p if is_open else 1 - p for p, is_open in zip(flat, outcome, strict=True)]
+        )
+        stem, kernel3, kernel5, block = (
+            outcome[:2],
+            outcome[2],
+            outcome[3],
+            outcome[4:],
+        )
+        is_there = kernel3 or kernel5
+        written = [a or (b and is_there) for a, b in zip(stem, block, strict=True)]
+        mean["stem/output"] += chance * sum(written)
+        mean["kernel3"] += chance * kernel3
+        mean["kernel5"] += chance * kernel5
+        mean["stage1/block0/presence"] += chance * is_there
+    widths = supernet.expected_widths(
+        {path: tf.constant(p, tf.float64) for path, p in probabilities.items()}
+    )
+    assert {
+        path.replace("stage1/block0/kernel", "kernel"): float(width)
+        for path, width in widths.items()
+    } == pytest.approx(mean)
+
+
+def test_gradients_of_expected_widths_are_finite_differences():
+    supernet = build_supernet_model(tiny_space(), logistic_sigmoid_gate)
+    paths = list(supernet.gates)
+
+    def total(*probabilities):
+        widths = supernet.expected_widths(dict(zip(paths, probabilities, strict=True)))
+        return tf.add_n([(i + 1.0) * w for i, w in enumerate(widths.values())])
+
+    probabilities = [
+        tf.constant(p, tf.float64) for p in ([0.9, 0.3], [0.5, 0.8], [0.6], [0.25])
+    ]
+    analytic, numeric = tf.test.compute_gradient(total, probabilities, delta=1e-5)
+    for ours, theirs in zip(analytic, numeric, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_expected_widths_of_hard_gates_have_finite_gradients(supernet):
+    for gate in supernet.gates.values():
+        gate.logits.assign(np.where(np.arange(gate.channels) % 2, 100.0, -100.0))
+    with tf.GradientTape() as tape:
+        widths = supernet.expected_widths(supernet.keep_probabilities())
+        total = tf.add_n(list(widths.values()))
+    for gradient in tape.gradient(total, supernet.architecture_variables):
+        assert np.all(np.isfinite(gradient))
+
+
+def test_producer_gates_of_kinds_of_groups():
+    tied = WidthGroup("stem/output", 8, ("stem", "stage1/block0"))
+    assert list(producer_gates(tied)) == [
+        ("stem", "stem/output"),
+        ("stage1/block0", "stage1/block0/output"),
+    ]
+    single = WidthGroup("head/conv", 8, ("head/conv",))
+    assert list(producer_gates(single)) == [("head/conv", "head/conv")]
+
+
+def test_only_blocks_whose_kernels_are_all_open_can_vanish():
+    space = tiny_space()
+    kernels = ["stage1/block0/kernel3", "stage1/block0/kernel5"]
+    removable = removable_kernels(only(space, *kernels))
+    assert {path: [k.path for k in v] for path, v in removable.items()} == {
+        "stage1/block0": kernels
+    }
+    assert removable_kernels(only(space, kernels[0])) == {}
+    assert removable_kernels(only(space, "stem/output")) == {}

@@ -1,0 +1,242 @@
+"""The invariant that derivation rests on, for every space and every kind of block.
+
+A supernet with hard gates computes what the compact network with its weights computes,
+and its expected cost is the compact network's cost.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.models.compact import build_network
+from mobilenas_tf.models.derive import derived_architecture, harden, select_channels
+from mobilenas_tf.models.supernet import Supernet
+from mobilenas_tf.models.weight_transfer import transfer_weights
+from mobilenas_tf.space import SearchSpace, required_kernels, width_space
+from mobilenas_tf.spaces import TABLES, named_space, space_image_size
+from mobilenas_tf.spec import (
+    Architecture,
+    Branch,
+    Convolution,
+    Head,
+    InvertedResidual,
+    Stage,
+    with_head,
+)
+from tests.models.random_networks import (
+    hard_concrete_gate,
+    logistic_sigmoid_gate,
+    random_images,
+    random_probabilities,
+    random_supernet,
+    small_space,
+)
+
+SMALL = [name for name in TABLES if space_image_size(name) <= 32]
+LARGE = [name for name in TABLES if space_image_size(name) > 32]
+
+
+def check_derivation(supernet: Supernet, probabilities) -> Architecture:
+    """Checks outputs, masks, widths, parameters and costs of both networks."""
+    space = supernet.space
+    selection = select_channels(space, probabilities)
+    harden(supernet, selection)
+    architecture = derived_architecture(space, selection, name="derived")
+    compact = build_network(architecture)
+    transfer_weights(supernet, selection, compact)
+
+    images = random_images(architecture, np.random.default_rng(1))
+    logits, masks = supernet.masked_model(images)
+    masked, derived = np.array(logits), np.array(compact(images))
+    scale = np.abs(masked).max()
+    assert np.ptp(masked, axis=0).max() > 1e-3 * scale  # it depends on the image
+    assert np.abs(masked - derived).max() <= 1e-5 * scale
+
+    for path, mask in masks.items():
+        np.testing.assert_array_equal(np.array(mask), selection.masks[path])
+    expected_widths = {
+        path: int(width) for path, width in supernet.expected_widths(masks).items()
+    }
+    by_group = {p: w for p, w in expected_widths.items() if "/presence" not in p}
+    assert by_group == selection.widths
+    cost = network_cost(architecture)
+    assert network_cost(space.supernet, expected_widths) == cost
+    trained = sum(int(np.prod(v.shape)) for v in compact.trainable_variables)
+    assert trained == cost.params
+    return architecture
+
+
+@functools.cache
+def shared_supernet(name: str) -> Supernet:
+    space = named_space(name, num_classes=5)
+    if name in LARGE:  # the same layers at a size that a test can afford
+        small = with_head(space.supernet, num_classes=5, image_size_px=32)
+        space = dataclasses.replace(space, supernet=small)
+    return random_supernet(space)
+
+
+@functools.cache
+def small_supernet() -> Supernet:
+    return random_supernet(small_space())
+
+
+def num_blocks(architecture: Architecture) -> int:
+    return sum(len(stage.blocks) for stage in architecture.stages)
+
+
+def constant(supernet: Supernet, value: float) -> dict[str, np.ndarray]:
+    return {
+        path: np.full(gate.channels, value) for path, gate in supernet.gates.items()
+    }
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", SMALL)
+def test_masked_and_compact_network_agree(name, seed):
+    supernet = shared_supernet(name)
+    rng = np.random.default_rng(seed)
+    check_derivation(supernet, random_probabilities(supernet, rng))
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_masked_and_compact_network_agree_in_large_spaces(name):
+    supernet = shared_supernet(name)
+    rng = np.random.default_rng(0)
+    check_derivation(supernet, random_probabilities(supernet, rng))
+    shared_supernet.cache_clear()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_they_agree_for_every_kind_of_block(seed):
+    supernet = small_supernet()
+    rng = np.random.default_rng(seed)
+    check_derivation(supernet, random_probabilities(supernet, rng))
+
+
+def test_they_agree_when_every_gate_is_closed():
+    supernet = small_supernet()
+    architecture = check_derivation(supernet, constant(supernet, 0.1))
+    # Three blocks can vanish; the other five hold the network together.
+    assert num_blocks(architecture) == num_blocks(supernet.space.supernet) - 3
+    smallest = supernet.space.resolve(supernet.space.smallest())
+    assert network_cost(architecture) == network_cost(smallest)
+
+
+def test_they_agree_when_every_gate_is_open():
+    supernet = small_supernet()
+    architecture = check_derivation(supernet, constant(supernet, 0.9))
+    assert architecture == dataclasses.replace(supernet.space.supernet, name="derived")
+
+
+def test_they_agree_when_blocks_vanish():
+    supernet = small_supernet()
+    probabilities = constant(supernet, 0.9)
+    for path in probabilities:
+        if path.startswith(("stage1/block2/kernel", "stage2/block1/kernel")):
+            probabilities[path][:] = 0.2
+    architecture = check_derivation(supernet, probabilities)
+    assert [len(stage.blocks) for stage in architecture.stages] == [2, 4]
+
+
+def test_they_agree_when_one_kernel_with_one_step_of_channels_survives():
+    supernet = small_supernet()
+    probabilities = constant(supernet, 0.9)
+    for path in probabilities:
+        if "/kernel" in path:
+            probabilities[path][:] = 0.1
+    probabilities["stage2/block1/kernel5"][[2, 6]] = 0.8
+    architecture = check_derivation(supernet, probabilities)
+    assert architecture.stages[1].blocks[1].branches == (Branch(5, 2),)
+
+
+def test_they_agree_when_all_gates_of_a_required_block_are_closed():
+    supernet = small_supernet()
+    (kernels,) = required_kernels(supernet.space.supernet)
+    probabilities = constant(supernet, 0.9)
+    for kernel in kernels:
+        probabilities[kernel.path][:] = 0.1
+    probabilities["stage2/block0/kernel5"][3:5] = 0.3
+    architecture = check_derivation(supernet, probabilities)
+    # The likeliest step of channels is kept.
+    assert architecture.stages[1].blocks[0].branches == (Branch(5, 2),)
+
+
+def test_they_agree_when_producers_of_a_tied_group_disagree():
+    supernet = small_supernet()
+    probabilities = constant(supernet, 0.9)
+    # Channels 0-1 by the stem alone, 2-3 by the first block, 4-5 by the third, 6-7 by
+    # none: these are cut.
+    for path, kept in (
+        ("stem/output", [0, 1]),
+        ("stage1/block0/output", [2, 3]),
+        ("stage1/block2/output", [4, 5]),
+    ):
+        probabilities[path] = np.where(np.isin(np.arange(8), kept), 0.8, 0.3)
+    architecture = check_derivation(supernet, probabilities)
+    assert architecture.stem.out_channels == 6
+
+
+def test_they_agree_when_the_only_producer_that_wants_a_channel_vanishes():
+    supernet = small_supernet()
+    probabilities = constant(supernet, 0.9)
+    for path in ("stem/output", "stage1/block0/output"):
+        probabilities[path][4:] = 0.2
+    for kernel_size in (3, 5):
+        probabilities[f"stage1/block2/kernel{kernel_size}"][:] = 0.1
+    check_derivation(supernet, probabilities)
+
+
+def test_they_agree_for_a_stem_tied_to_a_first_block_without_expansion():
+    block = InvertedResidual(8, (Branch(3, 8),), has_expansion=False, has_residual=True)
+    architecture = Architecture(
+        "tied", 8, Convolution(8, 3, 2), (Stage((block, block)),), Head(3)
+    )
+    space = width_space("tied", architecture, channel_divisor=1)
+    supernet = random_supernet(space)
+    probabilities = {
+        "stem/output": np.array([0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.8, 0.1]),
+        "stage1/block0/output": np.array([0.1, 0.8, 0.9, 0.1, 0.1, 0.1, 0.7, 0.1]),
+        "stage1/block1/output": np.array([0.1, 0.7, 0.1, 0.9, 0.1, 0.1, 0.1, 0.6]),
+    }
+    derived = check_derivation(supernet, probabilities)
+    assert derived.stem.out_channels == 6
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_they_agree_with_hard_concrete_gates(seed):
+    supernet = random_supernet(small_space(), hard_concrete_gate)
+    rng = np.random.default_rng(seed)
+    check_derivation(supernet, random_probabilities(supernet, rng))
+
+
+@pytest.mark.parametrize("channel_divisor", [1, 4])
+def test_they_agree_for_other_divisors(channel_divisor):
+    supernet = random_supernet(small_space(channel_divisor))
+    rng = np.random.default_rng(0)
+    check_derivation(supernet, random_probabilities(supernet, rng))
+
+
+_BLOCK = InvertedResidual(8, (Branch(3, 6), Branch(5, 6)), has_residual=True)
+_PLAIN = Architecture("plain", 8, Convolution(8), (Stage((_BLOCK,)),), Head(3, 8))
+
+
+@pytest.mark.parametrize("value", [0.1, 0.9])
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("stage1/block0/kernel3", "stage1/block0/kernel5"),
+        ("stage1/block0/kernel3",),
+        ("stage1/block0/kernel3", "stem/output"),
+        ("stem/output",),
+        ("head/conv",),
+    ],
+)
+def test_they_agree_in_spaces_with_a_few_open_decisions(paths, value):
+    whole = width_space("plain", _PLAIN, channel_divisor=2)
+    choices = tuple(choice for choice in whole.choices if choice.path in paths)
+    space = SearchSpace("plain", _PLAIN, choices, 2)
+    supernet = random_supernet(space, logistic_sigmoid_gate)
+    check_derivation(supernet, constant(supernet, value))
