@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import field
-from typing import Literal, get_args
+from typing import Literal
+
+from mobilenas_tf.options import option, require, require_literals
 
 Quantization = Literal["float32", "float16", "dynamic", "int8"]
 InputOutput = Literal["auto", "float32", "uint8", "int8"]
@@ -14,44 +15,37 @@ InputOutput = Literal["auto", "float32", "uint8", "int8"]
 class ExportConfig:
     """How a network becomes a `.tflite` file."""
 
-    quantization: Quantization = field(
-        default="int8",
-        metadata={
-            "help": "float32; float16 weights; dynamic (int8 weights, activations "
-            "quantised on the fly); int8 (weights per channel and activations)."
-        },
+    quantization: Quantization = option(
+        "int8",
+        "float32; float16 weights; dynamic (int8 weights, activations "
+        "quantised on the fly); int8 (weights per channel and activations).",
     )
-    io: InputOutput = field(
-        default="auto",
-        metadata={
-            "help": "Type of input and output: uint8 (raw pixels), int8 or float32. "
-            "auto: uint8 with int8 quantisation, else float32, as only int8 "
-            "quantisation has another."
-        },
+    io: InputOutput = option(
+        "auto",
+        "Type of input and output: uint8 (raw pixels), int8 or float32. "
+        "auto: uint8 with int8 quantisation, else float32, as only int8 "
+        "quantisation has another.",
     )
-    calibration_images: int = field(
-        default=256,
-        metadata={
-            "help": "Images, spread evenly over those given, that set the ranges of "
-            "the int8 activations."
-        },
+    calibration_images: int = option(
+        256,
+        "Images, spread evenly over those given, that set the ranges of "
+        "the int8 activations.",
     )
 
     def __post_init__(self) -> None:
-        for name, options in (("quantization", Quantization), ("io", InputOutput)):
-            value = getattr(self, name)
-            if value not in get_args(options):
-                raise ValueError(
-                    f"{name} must be one of {', '.join(get_args(options))}. "
-                    f"Received: {name}={value!r}"
-                )
+        require_literals(self)
         if self.io in ("uint8", "int8") and self.quantization != "int8":
             raise ValueError(
                 f"io must be float32 with quantization={self.quantization}, as "
                 "uint8 and int8 input and output go together with "
                 f"quantization=int8 only. Received: io={self.io}"
             )
-        _check_at_least(1, calibration_images=self.calibration_images)
+        require(
+            self.calibration_images >= 1,
+            "at least 1",
+            "calibration_images",
+            self.calibration_images,
+        )
 
     @property
     def tensor_type(self) -> str:
@@ -65,36 +59,20 @@ class ExportConfig:
 class BenchmarkConfig:
     """How the latency of `.tflite` files is measured."""
 
-    num_threads: int = field(
-        default=1, metadata={"help": "Threads of the interpreter."}
+    num_threads: int = option(1, "Threads of the interpreter.")
+    warmup_runs: int = option(
+        10, "Untimed runs of a model at the start of each repeat."
     )
-    warmup_runs: int = field(
-        default=10,
-        metadata={"help": "Untimed runs of a model at the start of each repeat."},
+    runs: int = option(50, "Timed runs of each model in each repeat.")
+    repeats: int = option(
+        10, "Repeats. Each times every model once, in an order drawn anew."
     )
-    runs: int = field(
-        default=50, metadata={"help": "Timed runs of each model in each repeat."}
-    )
-    repeats: int = field(
-        default=10,
-        metadata={
-            "help": "Repeats. Each times every model once, in an order drawn anew."
-        },
-    )
-    seed: int = field(
-        default=0, metadata={"help": "Seed of the orders and of the input values."}
-    )
+    seed: int = option(0, "Seed of the orders and of the input values.")
 
     def __post_init__(self) -> None:
-        _check_at_least(0, warmup_runs=self.warmup_runs, seed=self.seed)
-        _check_at_least(
-            1, num_threads=self.num_threads, runs=self.runs, repeats=self.repeats
-        )
-
-
-def _check_at_least(least: int, **values: int) -> None:
-    for name, value in values.items():
-        if value < least:
-            raise ValueError(
-                f"{name} must be at least {least}. Received: {name}={value}"
-            )
+        for name in ("warmup_runs", "seed"):
+            value = getattr(self, name)
+            require(value >= 0, "at least 0", name, value)
+        for name in ("num_threads", "runs", "repeats"):
+            value = getattr(self, name)
+            require(value >= 1, "at least 1", name, value)

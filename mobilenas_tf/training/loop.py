@@ -142,10 +142,15 @@ def _go_on(
             continue
         epoch = int(epoch_variable)
         rows = [row for row in run.read_metrics() if row["epoch"] <= epoch]
-        if rows:
-            run.truncate_metrics_after(rows[-1]["step"])
-            tqdm.tqdm.write(f"Going on after epoch {epoch} of {run.path}")
-            return dict(rows[-1])
+        run.truncate_metrics_after(rows[-1]["step"] if rows else -1)
+        tqdm.tqdm.write(f"Going on after epoch {epoch} of {run.path}")
+        return dict(rows[-1]) if rows else {}
+    if manager.checkpoints:
+        raise ValueError(
+            f"{run.checkpoints_path} must hold a checkpoint that can be read; remove "
+            "the folder to start anew. Received: none of "
+            f"{len(manager.checkpoints)} can"
+        )
     run.truncate_metrics_after(-1)
     return {}
 

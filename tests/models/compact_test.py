@@ -35,7 +35,8 @@ ZOO_NETWORKS = [name for name in ZOO if not name.startswith("mobilenet_v2_")]
 
 def random_network(architecture, **options):
     network = build_network(architecture, **options)
-    randomize(network, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    randomize(network, random_images(architecture, rng), rng)
     return network
 
 

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from mobilenas_tf.layers.gates import Gate, HardConcreteGate, LogisticSigmoidGate
+from mobilenas_tf.layers.gates import (
+    HARD_LOGIT,
+    Gate,
+    HardConcreteGate,
+    LogisticSigmoidGate,
+)
 from mobilenas_tf.models.supernet import GateFactory, Supernet, build_supernet_model
 from mobilenas_tf.space import SearchSpace, width_space
 from mobilenas_tf.spec import (
@@ -30,27 +35,31 @@ def hard_concrete_gate(channels: int, name: str, seed: int) -> Gate:
     return HardConcreteGate(channels, seed=seed, name=name)
 
 
-def randomize(model: keras.Model, rng: np.random.Generator) -> None:
-    """Draws all batch-norm weights and all biases: none is 0 or 1 any more.
+def randomize(model: keras.Model, images: np.ndarray, rng: np.random.Generator) -> None:
+    """Draws batch-norm weights and biases, such that the images' signal is handed on.
 
-    Depthwise kernels get the size at which the image's signal is handed on.
+    The statistics are those of the images, then shaken: none of the numbers is a
+    default any more. The variances gain 0.1, lest dead channels blow up. Gates must be
+    as hard as they are to stay.
     """
+    norms = []
     for layer in model.layers:
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
-            size = layer.kernel.shape[0]
-            layer.kernel.assign(rng.normal(0.0, 1.5 / size, layer.kernel.shape))
         if isinstance(layer, keras.layers.BatchNormalization):
+            norms.append((layer, layer.momentum))
             channels = layer.gamma.shape
-            layer.set_weights(
-                [
-                    rng.uniform(0.5, 1.5, channels),
-                    rng.normal(0.0, 0.3, channels),
-                    rng.normal(0.0, 0.3, channels),
-                    rng.uniform(0.2, 1.0, channels),
-                ]
-            )
+            layer.gamma.assign(rng.uniform(0.5, 1.5, channels))
+            layer.beta.assign(rng.normal(0.0, 0.3, channels))
+            layer.momentum = 0.0
         elif getattr(layer, "bias", None) is not None:
             layer.bias.assign(rng.normal(0.0, 0.3, layer.bias.shape))
+    model(images, training=True)
+    for layer, momentum in norms:
+        layer.momentum = momentum
+        mean, variance = np.array(layer.moving_mean), np.array(layer.moving_variance)
+        shift = rng.uniform(-0.1, 0.1, mean.shape)
+        layer.moving_mean.assign(mean + shift * np.sqrt(variance))
+        factor = rng.uniform(0.7, 1.3, mean.shape)
+        layer.moving_variance.assign(variance * factor + 0.1)
 
 
 def random_images(
@@ -63,14 +72,15 @@ def random_images(
     return (colours + noise).astype("float32")
 
 
-def random_supernet(
-    space: SearchSpace,
-    make_gate: GateFactory = logistic_sigmoid_gate,
-    seed: int = 0,
-    **options,
+def open_supernet(
+    space: SearchSpace, make_gate: GateFactory = logistic_sigmoid_gate
 ) -> Supernet:
-    supernet = build_supernet_model(space, make_gate, **options)
-    randomize(supernet.model, np.random.default_rng(seed))
+    """Returns a supernet with random weights and open gates."""
+    supernet = build_supernet_model(space, make_gate)
+    for gate in supernet.gates.values():
+        gate.logits.assign(np.full(gate.channels, HARD_LOGIT))
+    rng = np.random.default_rng(0)
+    randomize(supernet.model, random_images(space.supernet, rng), rng)
     return supernet
 
 

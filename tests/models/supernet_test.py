@@ -26,9 +26,9 @@ from mobilenas_tf.widths import WidthGroup
 from tests.models.random_networks import (
     hard_concrete_gate,
     logistic_sigmoid_gate,
+    open_supernet,
     random_images,
     random_probabilities,
-    random_supernet,
     set_probabilities,
     small_space,
 )
@@ -37,20 +37,20 @@ from tests.models.random_networks import (
 _CHANNELS = {
     "stem/output": 8,
     "stage1/block0/output": 8,
+    "stage1/block2/output": 8,
     "stage1/block2/kernel3": 8,
     "stage1/block2/kernel5": 8,
-    "stage1/block2/output": 8,
     "stage2/block0/kernel3": 8,
     "stage2/block0/kernel5": 8,
     "stage2/block0/squeeze_excite": 4,
     "stage2/block0/output": 12,
+    "stage2/block1/output": 12,
+    "stage2/block3/output": 12,
     "stage2/block1/kernel3": 8,
     "stage2/block1/kernel5": 8,
     "stage2/block1/squeeze_excite": 4,
-    "stage2/block1/output": 12,
     "stage2/block3/kernel3": 8,
     "stage2/block3/kernel5": 8,
-    "stage2/block3/output": 12,
     "stage2/block4/output": 12,
     "head/conv": 16,
     "head/hidden": 8,
@@ -59,7 +59,7 @@ _CHANNELS = {
 
 @pytest.fixture(scope="module")
 def supernet():
-    return random_supernet(small_space(), seed=3)
+    return open_supernet(small_space())
 
 
 def tiny_space():
@@ -211,32 +211,26 @@ def test_expected_widths_are_the_mean_over_all_outcomes():
         "stage1/block0/output": [0.5, 0.8],
     }
     flat = [p for group in probabilities.values() for p in group]
-    mean = dict.fromkeys(
-        ("stem/output", "kernel3", "kernel5", "stage1/block0/presence"), 0.0
-    )
+    mean = dict.fromkeys(("stem/output", "kernel3", "kernel5", "presence"), 0.0)
     for outcome in itertools.product((0, 1), repeat=6):
         chance = np.prod(
             [p if is_open else 1 - p for p, is_open in zip(flat, outcome, strict=True)]
         )
-        stem, kernel3, kernel5, block = (
-            outcome[:2],
-            outcome[2],
-            outcome[3],
-            outcome[4:],
-        )
+        stem, (kernel3, kernel5), block = outcome[:2], outcome[2:4], outcome[4:]
         is_there = kernel3 or kernel5
         written = [a or (b and is_there) for a, b in zip(stem, block, strict=True)]
         mean["stem/output"] += chance * sum(written)
         mean["kernel3"] += chance * kernel3
         mean["kernel5"] += chance * kernel5
-        mean["stage1/block0/presence"] += chance * is_there
+        mean["presence"] += chance * is_there
     widths = supernet.expected_widths(
         {path: tf.constant(p, tf.float64) for path, p in probabilities.items()}
     )
-    assert {
-        path.replace("stage1/block0/kernel", "kernel"): float(width)
+    by_name = {
+        path.removeprefix("stage1/block0/"): float(width)
         for path, width in widths.items()
-    } == pytest.approx(mean)
+    }
+    assert by_name == pytest.approx(mean)
 
 
 def test_gradients_of_expected_widths_are_finite_differences():

@@ -13,7 +13,7 @@ import pytest
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.derive import derived_architecture, harden, select_channels
-from mobilenas_tf.models.supernet import Supernet
+from mobilenas_tf.models.supernet import Supernet, build_supernet_model
 from mobilenas_tf.models.weight_transfer import transfer_weights
 from mobilenas_tf.space import SearchSpace, required_kernels, width_space
 from mobilenas_tf.spaces import TABLES, named_space, space_image_size
@@ -31,7 +31,7 @@ from tests.models.random_networks import (
     logistic_sigmoid_gate,
     random_images,
     random_probabilities,
-    random_supernet,
+    randomize,
     small_space,
 )
 
@@ -44,15 +44,17 @@ def check_derivation(supernet: Supernet, probabilities) -> Architecture:
     space = supernet.space
     selection = select_channels(space, probabilities)
     harden(supernet, selection)
+    rng = np.random.default_rng(1)
+    images = random_images(space.supernet, rng)
+    randomize(supernet.model, images, rng)
     architecture = derived_architecture(space, selection, name="derived")
     compact = build_network(architecture)
     transfer_weights(supernet, selection, compact)
 
-    images = random_images(architecture, np.random.default_rng(1))
     logits, masks = supernet.masked_model(images)
     masked, derived = np.array(logits), np.array(compact(images))
     scale = np.abs(masked).max()
-    assert np.ptp(masked, axis=0).max() > 1e-3 * scale  # it depends on the image
+    assert np.ptp(masked, axis=0).max() > 0.01 * scale  # it depends on the image
     assert np.abs(masked - derived).max() <= 1e-5 * scale
 
     for path, mask in masks.items():
@@ -75,12 +77,12 @@ def shared_supernet(name: str) -> Supernet:
     if name in LARGE:  # the same layers at a size that a test can afford
         small = with_head(space.supernet, num_classes=5, image_size_px=32)
         space = dataclasses.replace(space, supernet=small)
-    return random_supernet(space)
+    return build_supernet_model(space, logistic_sigmoid_gate)
 
 
 @functools.cache
 def small_supernet() -> Supernet:
-    return random_supernet(small_space())
+    return build_supernet_model(small_space(), logistic_sigmoid_gate)
 
 
 def num_blocks(architecture: Architecture) -> int:
@@ -195,7 +197,7 @@ def test_they_agree_for_a_stem_tied_to_a_first_block_without_expansion():
         "tied", 8, Convolution(8, 3, 2), (Stage((block, block)),), Head(3)
     )
     space = width_space("tied", architecture, channel_divisor=1)
-    supernet = random_supernet(space)
+    supernet = build_supernet_model(space, logistic_sigmoid_gate)
     probabilities = {
         "stem/output": np.array([0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.8, 0.1]),
         "stage1/block0/output": np.array([0.1, 0.8, 0.9, 0.1, 0.1, 0.1, 0.7, 0.1]),
@@ -207,14 +209,14 @@ def test_they_agree_for_a_stem_tied_to_a_first_block_without_expansion():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_they_agree_with_hard_concrete_gates(seed):
-    supernet = random_supernet(small_space(), hard_concrete_gate)
+    supernet = build_supernet_model(small_space(), hard_concrete_gate)
     rng = np.random.default_rng(seed)
     check_derivation(supernet, random_probabilities(supernet, rng))
 
 
 @pytest.mark.parametrize("channel_divisor", [1, 4])
 def test_they_agree_for_other_divisors(channel_divisor):
-    supernet = random_supernet(small_space(channel_divisor))
+    supernet = build_supernet_model(small_space(channel_divisor), logistic_sigmoid_gate)
     rng = np.random.default_rng(0)
     check_derivation(supernet, random_probabilities(supernet, rng))
 
@@ -238,5 +240,5 @@ def test_they_agree_in_spaces_with_a_few_open_decisions(paths, value):
     whole = width_space("plain", _PLAIN, channel_divisor=2)
     choices = tuple(choice for choice in whole.choices if choice.path in paths)
     space = SearchSpace("plain", _PLAIN, choices, 2)
-    supernet = random_supernet(space, logistic_sigmoid_gate)
+    supernet = build_supernet_model(space, logistic_sigmoid_gate)
     check_derivation(supernet, constant(supernet, value))
