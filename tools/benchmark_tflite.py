@@ -19,12 +19,15 @@ def main() -> None:
     from export.benchmark.host import benchmark_models
     from export.benchmark.result import compare_latency, format_table
     from mobilenas_tf.json_io import write_json
+    from mobilenas_tf.reporting.page import write_report
 
     paths = [Path(name) for name in flags.FLAGS.model]
     config = flag_config.config_from_flags(BenchmarkConfig)
     results = benchmark_models(paths, config)
     output = Path(flags.FLAGS.output or paths[0].parent / "benchmark.json")
     write_json(output, [result.to_json() for result in results])
+    if (output.parent / "config.json").exists():  # it lies in a run folder
+        write_report(output.parent)
     if not flags.FLAGS.json:
         print(format_table(results))
         for result in results[1:] if config.repeats > 1 else ():

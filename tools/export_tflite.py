@@ -22,6 +22,7 @@ def main() -> None:
     from mobilenas_tf.architecture_source import open_architecture
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.training.data import load_classification_data
+    from mobilenas_tf.training.results import update_summary
 
     run_path = Path(flags.FLAGS.run)
     config = flag_config.config_from_flags(ExportConfig)
@@ -39,6 +40,12 @@ def main() -> None:
         max_parity_images=flags.FLAGS.max_parity_images,
     )
     parity = exported.parity
+    if config.quantization == "int8":
+        update_summary(
+            run_path,
+            int8_accuracy=parity.tflite_accuracy,
+            file_bytes=exported.num_bytes,
+        )
     write_report(run_path)
     run_flags.finish(
         {"model": str(exported.path), "file_bytes": exported.num_bytes}

@@ -188,7 +188,8 @@ def _summary(figures: Mapping[str, Any]) -> str:
     if "expected_cost" in figures:
         text += (
             f", cost {figures['expected_cost'] / 1e6:.3f} M"
-            f" (due {figures['target_cost'] / 1e6:.3f} M)"
+            f" (due now {figures['target_cost'] / 1e6:.3f} M,"
+            f" budget {figures['budget'] / 1e6:.3f} M)"
             f", {figures['channels_alive']:.0f} channels alive"
         )
     return text

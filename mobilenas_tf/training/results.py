@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.json_io import write_json
+from mobilenas_tf.json_io import read_json, write_json
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.classifier import Evaluation
 
+SUMMARY_FILE = "summary.json"
 SUMMARY_COLUMNS = (
     "name",
     "macs",
@@ -35,7 +36,14 @@ def summary_row(
 def write_summary(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes `summary.json` with the columns that some row has."""
     columns = [name for name in SUMMARY_COLUMNS if any(name in row for row in rows)]
-    write_json(path / "summary.json", {"columns": columns, "rows": rows})
+    write_json(path / SUMMARY_FILE, {"columns": columns, "rows": rows})
+
+
+def update_summary(path: Path, **figures: Any) -> None:
+    """Adds figures to the first row of a run's `summary.json`, if it has one."""
+    if (path / SUMMARY_FILE).exists():
+        first, *others = read_json(path / SUMMARY_FILE)["rows"]
+        write_summary(path, [{**first, **figures}, *others])
 
 
 def write_confusion(

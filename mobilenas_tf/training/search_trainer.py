@@ -72,7 +72,7 @@ class SearchTrainer(keras.Model):
         self.label_smoothing = label_smoothing
         self.controller = PenaltyController(total_steps=total_steps, name="controller")
         self.controller.build()
-        names = ("loss", "expected_cost", "target_cost", "penalty_strength")
+        names = ("loss", "expected_cost", "target_cost", "budget", "penalty_strength")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.accuracy_metric = keras.metrics.CategoricalAccuracy(name="accuracy")
         self.alive_metric = keras.metrics.Mean(name="channels_alive")
@@ -121,7 +121,7 @@ class SearchTrainer(keras.Model):
         self.architecture_optimizer.apply(
             gradients[len(weight_variables) :], logits_variables
         )
-        values = (task_loss, cost, target, strength)
+        values = (task_loss, cost, target, self.schedule.budget, strength)
         for mean, value in zip(self.means.values(), values, strict=True):
             mean.update_state(value)
         self.accuracy_metric.update_state(labels, logits)
