@@ -29,6 +29,7 @@ USER_ERRORS = (
     IsADirectoryError,
     NotADirectoryError,
     PermissionError,
+    ConnectionError,
 )
 
 flags.disclaim_key_flags()  # so that --help shows them as flags of the binary

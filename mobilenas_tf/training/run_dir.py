@@ -171,8 +171,8 @@ def _check_same_config(config_path: Path, config: Any) -> None:
         before, now = there.get(key, _ABSENT), here.get(key, _ABSENT)
         if before != now:
             raise ValueError(
-                f"{key} must be as in {config_path}, where a run began, or path a new "
-                f"folder. Received: {key}={_show(now)} instead of {_show(before)}"
+                f"{key} must be as in {config_path}, where a run began; give another "
+                f"folder for another run. Received: {key}={_show(now)} instead of {_show(before)}"
             )
 
 

@@ -39,8 +39,7 @@ def randomize(model: keras.Model, images: np.ndarray, rng: np.random.Generator) 
     """Draws batch-norm weights and biases, such that the images' signal is handed on.
 
     The statistics are those of the images, then shaken: none of the numbers is a
-    default any more. The variances gain 0.1, lest dead channels blow up. Gates must be
-    as hard as they are to stay.
+    default any more. Gates must be as hard as they are to stay.
     """
     norms = []
     for layer in model.layers:
@@ -59,7 +58,7 @@ def randomize(model: keras.Model, images: np.ndarray, rng: np.random.Generator) 
         shift = rng.uniform(-0.1, 0.1, mean.shape)
         layer.moving_mean.assign(mean + shift * np.sqrt(variance))
         factor = rng.uniform(0.7, 1.3, mean.shape)
-        layer.moving_variance.assign(variance * factor + 0.1)
+        layer.moving_variance.assign(variance * factor + 0.01 * variance.mean())
 
 
 def random_images(
