@@ -1,30 +1,32 @@
 """Time that each binary takes to answer `--help`.
 
 Each answer is a process of its own; the binaries take turns. A process that only
-imports TensorFlow runs along as the trivial baseline: the target counts as met only if
+imports TensorFlow runs along as the trivial baseline: a target counts as met only if
 that fails it.
 
-    python -m benchmarks.help_time
+Run: python -m benchmarks.help_time
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
-from mobilenas_tf.provenance import describe_provenance
+from benchmarks import evidence
+from mobilenas_tf.reporting.terminal import format_table
 from tools.flag_config import run
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_SECONDS = 1.0
 BASELINE = "import tensorflow"
+COLUMNS = ("process", "median_s", "fastest_s", "slowest_s")
 
 _REPEATS = flags.DEFINE_integer("repeats", 10, "Timed answers of each binary.")
 
@@ -58,22 +60,31 @@ def time_command(arguments: Sequence[str]) -> float:
     return seconds
 
 
-def summarize(seconds_by_name: Mapping[str, Sequence[float]]) -> list[dict]:
-    """Returns one target for each binary, met by the median; the baseline has none."""
-    is_trivial = statistics.median(seconds_by_name[BASELINE]) < MAX_SECONDS
-    targets = []
-    for name, seconds in seconds_by_name.items():
-        median = statistics.median(seconds)
-        if name != BASELINE:
-            targets.append(
-                {
-                    "name": f"{name} --help, seconds, median",
-                    "value": round(median, 4),
-                    "target": MAX_SECONDS,
-                    "met": median < MAX_SECONDS and not is_trivial,
-                }
-            )
-    return targets
+def summarize(name: str, seconds: Sequence[float]) -> dict[str, Any]:
+    """Returns the row of one process."""
+    return {
+        "process": name,
+        "median_s": statistics.median(seconds),
+        "fastest_s": min(seconds),
+        "slowest_s": max(seconds),
+        "seconds": seconds,
+    }
+
+
+def find_targets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns one target for each row but the baseline's."""
+    medians = {row["process"]: row["median_s"] for row in rows}
+    baseline = medians.pop(BASELINE)
+    return [
+        evidence.target(
+            f"{name} --help, seconds, median",
+            median,
+            MAX_SECONDS,
+            at_most=True,
+            baseline=baseline,
+        )
+        for name, median in medians.items()
+    ]
 
 
 def main() -> None:
@@ -85,18 +96,13 @@ def main() -> None:
     for _ in range(_REPEATS.value):
         for name, arguments in commands.items():
             seconds_by_name[name].append(time_command(arguments))
-    print(f"{'process':<32}{'median s':>10}{'fastest':>10}{'slowest':>10}")
-    for name, seconds in seconds_by_name.items():
-        figures = (statistics.median(seconds), min(seconds), max(seconds))
-        print(f"{name:<32}" + "".join(f"{figure:>10.3f}" for figure in figures))
-    document = {
-        "benchmark": "help_time",
-        "provenance": describe_provenance(sys.argv),
-        "repeats": _REPEATS.value,
-        "seconds": seconds_by_name,
-        "targets": summarize(seconds_by_name),
-    }
-    print(json.dumps(document, allow_nan=False))
+    rows = [summarize(name, seconds) for name, seconds in seconds_by_name.items()]
+    print(format_table(COLUMNS, rows))
+    evidence.finish(
+        figures=rows,
+        settings={"repeats": _REPEATS.value},
+        targets=find_targets(rows),
+    )
 
 
 if __name__ == "__main__":

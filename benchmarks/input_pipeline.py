@@ -8,17 +8,17 @@ Run: python -m benchmarks.input_pipeline
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
+from benchmarks import evidence
+from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.training.augmentation import (
     CROP_SOURCE_SCALE,
     resolve_augmentation,
@@ -51,6 +51,12 @@ RECIPES = {
     ),
 }
 BASELINE = "baseline: pad, crop, flip one by one"
+COLUMNS = (
+    "recipe",
+    "images_per_second",
+    "slowest_images_per_second",
+    "fastest_images_per_second",
+)
 
 
 def main(_: list[str]) -> None:
@@ -66,9 +72,20 @@ def main(_: list[str]) -> None:
             elapsed = _time_epoch(make_epoch, epoch)
             if epoch > 0:  # The first epoch traces and warms up.
                 seconds[name].append(elapsed)
-    figures = {name: _summarize(times) for name, times in seconds.items()}
-    _print_table(figures)
-    print(json.dumps(_report(figures)))
+    rows = [_summarize(name, times) for name, times in seconds.items()]
+    print(format_table(COLUMNS, rows))
+    evidence.finish(
+        figures=rows,
+        settings={
+            "images": _IMAGES.value,
+            "image_size_px": _IMAGE_SIZE_PX.value,
+            "batch_size": _BATCH_SIZE.value,
+            "repeats": _REPEATS.value,
+            "seed": _SEED.value,
+            "training_images_per_second": _TRAINING_IMAGES_PER_SECOND.value,
+        },
+        targets=_targets(rows),
+    )
 
 
 def _noise(size_px: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,53 +147,31 @@ def _time_epoch(make_epoch: Callable[[int], tf.data.Dataset], epoch: int) -> flo
     return time.perf_counter() - started
 
 
-def _summarize(times: list[float]) -> dict[str, float]:
+def _summarize(name: str, times: list[float]) -> dict[str, Any]:
     num_images = _IMAGES.value // _BATCH_SIZE.value * _BATCH_SIZE.value
-    rates = sorted(num_images / elapsed for elapsed in times)
+    rates = [num_images / elapsed for elapsed in times]
     return {
+        "recipe": name,
         "images_per_second": round(statistics.median(rates)),
-        "slowest_images_per_second": round(rates[0]),
-        "fastest_images_per_second": round(rates[-1]),
+        "slowest_images_per_second": round(min(rates)),
+        "fastest_images_per_second": round(max(rates)),
     }
 
 
-def _print_table(figures: dict[str, dict[str, float]]) -> None:
-    print(f"{'recipe':<38}{'images/s':>10}{'slowest':>10}{'fastest':>10}")
-    for name, row in figures.items():
-        print(f"{name:<38}" + "".join(f"{rate:>10,}" for rate in row.values()))
-
-
-def _report(figures: dict[str, dict[str, float]]) -> dict[str, object]:
-    value = figures[TARGET_RECIPE]["images_per_second"]
-    targets = {
+def _targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rates = {row["recipe"]: row["images_per_second"] for row in rows}
+    bounds = {
         "images/s, three times the training step's": (
             3 * _TRAINING_IMAGES_PER_SECOND.value
         ),
         "images/s": 10_000,
     }
-    return {
-        "figures": figures,
-        "settings": {
-            "images": _IMAGES.value,
-            "image_size_px": _IMAGE_SIZE_PX.value,
-            "batch_size": _BATCH_SIZE.value,
-            "repeats": _REPEATS.value,
-            "seed": _SEED.value,
-            "training_images_per_second": _TRAINING_IMAGES_PER_SECOND.value,
-            "num_cpus": os.cpu_count(),
-            "machine": platform.platform(),
-            "tensorflow": tf.__version__,
-        },
-        "targets": [
-            {
-                "name": f"{TARGET_RECIPE}: {name}",
-                "value": value,
-                "target": target,
-                "met": value >= target,
-            }
-            for name, target in targets.items()
-        ],
-    }
+    return [
+        evidence.target(
+            f"{TARGET_RECIPE}: {name}", rates[TARGET_RECIPE], bound, at_most=False
+        )
+        for name, bound in bounds.items()
+    ]
 
 
 if __name__ == "__main__":

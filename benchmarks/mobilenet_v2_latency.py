@@ -7,24 +7,26 @@ machine must be idle: with as many threads as cores, any other work decides the 
 
 Differs: Google's reference ends in a softmax, ours in logits; both have 1,001 classes.
 
-    python -m benchmarks.mobilenet_v2_latency \
-        --reference=tf2_mobilenet_v2_1.0_224_ptq.tflite
+Run: python -m benchmarks.mobilenet_v2_latency \
+         --reference=tf2_mobilenet_v2_1.0_224_ptq.tflite
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
+from benchmarks import evidence
 from export.benchmark.host import benchmark_models
 from export.benchmark.result import BenchmarkResult, compare_latency, format_table
 from export.config import BenchmarkConfig, ExportConfig
 from export.interpreter import count_operators
+from mobilenas_tf.reporting import terminal
 from tools.flag_config import run
 
 NUM_CLASSES = 1001  # of the reference: ImageNet's and a background class
@@ -70,23 +72,18 @@ def export_mobilenet_v2(directory: Path, seed: int) -> tuple[Path, Path]:
     return int8_path, float32_path
 
 
-def summarize(num_threads: int, results: Sequence[BenchmarkResult]) -> dict:
-    """Returns the target's line for one number of threads.
+def summarize(num_threads: int, results: Sequence[BenchmarkResult]) -> dict[str, Any]:
+    """Returns how our files compare with the reference at one number of threads.
 
     Args:
         num_threads: Of the interpreter.
         results: Of our int8 file, our float32 file and the reference.
     """
     int8, float32, reference = results
-    ratio = compare_latency(int8, reference)
-    baseline = compare_latency(float32, reference)
     return {
-        "name": f"latency over reference, {num_threads} threads, upper bound (95 %)",
-        "value": ratio.high_95,
-        "target": MAX_RATIO,
-        "met": ratio.high_95 <= MAX_RATIO < baseline.high_95,
-        "ratio": ratio.to_json(),
-        "float32_ratio": baseline.to_json(),
+        "num_threads": num_threads,
+        "int8_over_reference": compare_latency(int8, reference),
+        "float32_over_reference": compare_latency(float32, reference),
     }
 
 
@@ -103,7 +100,7 @@ def main() -> None:
     """Exports, measures and prints."""
     reference = Path(_REFERENCE.value)
     reference_operators = count_operators(reference)
-    targets, all_results = [], []
+    ratios, all_results = [], []
     with tempfile.TemporaryDirectory() as directory:
         int8, float32 = export_mobilenet_v2(Path(directory), _SEED.value)
         operators = count_operators(int8)
@@ -118,25 +115,38 @@ def main() -> None:
                 dataclasses.replace(result, model=Path(result.model).name)
                 for result in benchmark_models([int8, float32, reference], config)
             ]
-            targets.append(summarize(num_threads, results))
+            ratios.append(summarize(num_threads, results))
             all_results += results
     print(format_table(all_results))
     print(format_operators(operators, reference_operators))
-    for target in targets:
-        ratio = target["ratio"]
-        print(
-            f"{target['name']}: {target['value']:.4f} (ratio {ratio['ratio']:.4f}, "
-            f"from {ratio['low_95']:.4f}), target {MAX_RATIO}: "
-            f"{'met' if target['met'] else 'missed'}"
+    targets = [
+        evidence.target(
+            f"latency over reference, {ratio['num_threads']} threads, upper bound "
+            "(95 %)",
+            ratio["int8_over_reference"].high_95,
+            MAX_RATIO,
+            at_most=True,
+            baseline=ratio["float32_over_reference"].high_95,
         )
-    document = {
-        "benchmark": "mobilenet_v2_latency",
-        "seed": _SEED.value,
-        "operators": {"ours": operators, "reference": reference_operators},
-        "results": [result.to_json() for result in all_results],
-        "targets": targets,
-    }
-    print(json.dumps(document, allow_nan=False))
+        for ratio in ratios
+    ]
+    print(
+        terminal.format_table(("name", "value", "baseline", "target", "met"), targets)
+    )
+    evidence.finish(
+        figures={
+            "results": all_results,
+            "ratios": ratios,
+            "operators": {"ours": operators, "reference": reference_operators},
+        },
+        settings={
+            "threads": _THREADS.value,
+            "repeats": _REPEATS.value,
+            "runs": _RUNS.value,
+            "seed": _SEED.value,
+        },
+        targets=targets,
+    )
 
 
 if __name__ == "__main__":

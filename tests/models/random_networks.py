@@ -13,7 +13,12 @@ from mobilenas_tf.layers.gates import (
     HardConcreteGate,
     LogisticSigmoidGate,
 )
-from mobilenas_tf.models.supernet import GateFactory, Supernet, build_supernet_model
+from mobilenas_tf.models.supernet import (
+    GateFactory,
+    Supernet,
+    build_supernet_model,
+    producer_gates,
+)
 from mobilenas_tf.space import SearchSpace, width_space
 from mobilenas_tf.spec import (
     Architecture,
@@ -25,6 +30,7 @@ from mobilenas_tf.spec import (
     SqueezeExcite,
     Stage,
 )
+from mobilenas_tf.widths import width_groups
 
 
 def logistic_sigmoid_gate(channels: int, name: str, seed: int) -> Gate:
@@ -83,18 +89,34 @@ def open_supernet(
     return supernet
 
 
+def gate_channels(space: SearchSpace) -> dict[str, int]:
+    """Returns the number of channels of every gate of the space's supernet."""
+    open_paths = {choice.path for choice in space.choices}
+    return {
+        gate: group.channels
+        for group in width_groups(space.supernet)
+        if group.path in open_paths
+        for _, gate in producer_gates(group)
+    }
+
+
 def random_probabilities(
-    supernet: Supernet, rng: np.random.Generator
+    space: SearchSpace, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Returns keep probabilities by gate path, each gate with a level of its own.
 
     Levels of 0 to 1 make some kernels and blocks vanish and leave others whole.
     """
     return {
-        path: np.clip(
-            rng.uniform(-0.1, 1.1) + rng.uniform(-0.3, 0.3, gate.channels), 0, 1
-        )
-        for path, gate in supernet.gates.items()
+        path: np.clip(rng.uniform(-0.1, 1.1) + rng.uniform(-0.3, 0.3, channels), 0, 1)
+        for path, channels in gate_channels(space).items()
+    }
+
+
+def constant_probabilities(space: SearchSpace, value: float) -> dict[str, np.ndarray]:
+    return {
+        path: np.full(channels, value)
+        for path, channels in gate_channels(space).items()
     }
 
 

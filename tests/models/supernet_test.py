@@ -113,7 +113,7 @@ def test_variables_are_divided_between_weights_and_architecture(supernet):
 
 def test_the_masked_model_shows_the_masks_of_the_same_network(supernet):
     set_probabilities(
-        supernet, random_probabilities(supernet, np.random.default_rng(0))
+        supernet, random_probabilities(supernet.space, np.random.default_rng(0))
     )
     images = random_images(supernet.space.supernet, np.random.default_rng(1))
     logits, masks = supernet.masked_model(images)
@@ -168,12 +168,9 @@ def test_closed_channels_are_exactly_zero(supernet):
         logits[channels] = -1.0
         supernet.gates[path].logits.assign(logits)
     model = supernet.model
+    names = ("stage2.block0.kernel5.depthwise.bn", "stage1.block2.project.bn")
     inner = keras.Model(
-        model.inputs[0],
-        [
-            model.get_layer("stage2.block0.kernel5.depthwise.relu6").output,
-            model.get_layer("stage1.block2.project.bn").output,
-        ],
+        model.inputs[0], [model.get_layer(name).output for name in names]
     )
     images = random_images(supernet.space.supernet, np.random.default_rng(1))
     for outputs, channels in zip(inner(images), closed.values(), strict=True):
@@ -194,7 +191,7 @@ def test_a_block_without_channels_adds_nothing(supernet):
 
 
 def test_keep_probabilities_are_the_gates_own(supernet):
-    p = random_probabilities(supernet, np.random.default_rng(0))
+    p = random_probabilities(supernet.space, np.random.default_rng(0))
     set_probabilities(supernet, p)
     kept = supernet.keep_probabilities()
     assert list(kept) == list(_CHANNELS)

@@ -27,6 +27,7 @@ from mobilenas_tf.spec import (
     with_head,
 )
 from tests.models.random_networks import (
+    constant_probabilities,
     hard_concrete_gate,
     logistic_sigmoid_gate,
     random_images,
@@ -77,12 +78,6 @@ def num_blocks(architecture: Architecture) -> int:
     return sum(len(stage.blocks) for stage in architecture.stages)
 
 
-def constant(supernet: Supernet, value: float) -> dict[str, np.ndarray]:
-    return {
-        path: np.full(gate.channels, value) for path, gate in supernet.gates.items()
-    }
-
-
 @pytest.mark.parametrize("name", TABLES)
 def test_masked_and_compact_network_agree(name):
     space = named_space(name, num_classes=5)
@@ -91,19 +86,21 @@ def test_masked_and_compact_network_agree(name):
         space = dataclasses.replace(space, supernet=small)
     supernet = build_supernet_model(space, logistic_sigmoid_gate)
     rng = np.random.default_rng(0)
-    check_derivation(supernet, random_probabilities(supernet, rng))
+    check_derivation(supernet, random_probabilities(supernet.space, rng))
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_they_agree_for_every_kind_of_block(seed):
     supernet = small_supernet()
     rng = np.random.default_rng(seed)
-    check_derivation(supernet, random_probabilities(supernet, rng))
+    check_derivation(supernet, random_probabilities(supernet.space, rng))
 
 
 def test_they_agree_when_every_gate_is_closed():
     supernet = small_supernet()
-    architecture = check_derivation(supernet, constant(supernet, 0.1))
+    architecture = check_derivation(
+        supernet, constant_probabilities(supernet.space, 0.1)
+    )
     # Three blocks can vanish; the other five hold the network together.
     assert num_blocks(architecture) == num_blocks(supernet.space.supernet) - 3
     smallest = supernet.space.resolve(supernet.space.smallest())
@@ -112,13 +109,15 @@ def test_they_agree_when_every_gate_is_closed():
 
 def test_they_agree_when_every_gate_is_open():
     supernet = small_supernet()
-    architecture = check_derivation(supernet, constant(supernet, 0.9))
+    architecture = check_derivation(
+        supernet, constant_probabilities(supernet.space, 0.9)
+    )
     assert architecture == dataclasses.replace(supernet.space.supernet, name="derived")
 
 
 def test_they_agree_when_blocks_vanish():
     supernet = small_supernet()
-    probabilities = constant(supernet, 0.9)
+    probabilities = constant_probabilities(supernet.space, 0.9)
     for path in probabilities:
         if path.startswith(("stage1/block2/kernel", "stage2/block1/kernel")):
             probabilities[path][:] = 0.2
@@ -128,7 +127,7 @@ def test_they_agree_when_blocks_vanish():
 
 def test_they_agree_when_one_kernel_with_one_step_of_channels_survives():
     supernet = small_supernet()
-    probabilities = constant(supernet, 0.9)
+    probabilities = constant_probabilities(supernet.space, 0.9)
     for path in probabilities:
         if "/kernel" in path:
             probabilities[path][:] = 0.1
@@ -140,7 +139,7 @@ def test_they_agree_when_one_kernel_with_one_step_of_channels_survives():
 def test_they_agree_when_all_gates_of_a_required_block_are_closed():
     supernet = small_supernet()
     (kernels,) = required_kernels(supernet.space.supernet)
-    probabilities = constant(supernet, 0.9)
+    probabilities = constant_probabilities(supernet.space, 0.9)
     for kernel in kernels:
         probabilities[kernel.path][:] = 0.1
     probabilities["stage2/block0/kernel5"][3:5] = 0.3
@@ -151,7 +150,7 @@ def test_they_agree_when_all_gates_of_a_required_block_are_closed():
 
 def test_they_agree_when_producers_of_a_tied_group_disagree():
     supernet = small_supernet()
-    probabilities = constant(supernet, 0.9)
+    probabilities = constant_probabilities(supernet.space, 0.9)
     # Channels 0-1 by the stem alone, 2-3 by the first block, 4-5 by the third, 6-7 by
     # none: these are cut.
     for path, kept in (
@@ -166,7 +165,7 @@ def test_they_agree_when_producers_of_a_tied_group_disagree():
 
 def test_they_agree_when_the_only_producer_that_wants_a_channel_vanishes():
     supernet = small_supernet()
-    probabilities = constant(supernet, 0.9)
+    probabilities = constant_probabilities(supernet.space, 0.9)
     for path in ("stem/output", "stage1/block0/output"):
         probabilities[path][4:] = 0.2
     for kernel_size in (3, 5):
@@ -194,14 +193,14 @@ def test_they_agree_for_a_stem_tied_to_a_first_block_without_expansion():
 def test_they_agree_with_hard_concrete_gates(seed):
     supernet = build_supernet_model(small_space(), hard_concrete_gate)
     rng = np.random.default_rng(seed)
-    check_derivation(supernet, random_probabilities(supernet, rng))
+    check_derivation(supernet, random_probabilities(supernet.space, rng))
 
 
 @pytest.mark.parametrize("channel_divisor", [1, 4])
 def test_they_agree_for_other_divisors(channel_divisor):
     supernet = build_supernet_model(small_space(channel_divisor), logistic_sigmoid_gate)
     rng = np.random.default_rng(0)
-    check_derivation(supernet, random_probabilities(supernet, rng))
+    check_derivation(supernet, random_probabilities(supernet.space, rng))
 
 
 _BLOCK = InvertedResidual(8, (Branch(3, 6), Branch(5, 6)), has_residual=True)
@@ -224,4 +223,4 @@ def test_they_agree_in_spaces_with_a_few_open_decisions(paths, value):
     choices = tuple(choice for choice in whole.choices if choice.path in paths)
     space = SearchSpace("plain", _PLAIN, choices, 2)
     supernet = build_supernet_model(space, logistic_sigmoid_gate)
-    check_derivation(supernet, constant(supernet, value))
+    check_derivation(supernet, constant_probabilities(supernet.space, value))

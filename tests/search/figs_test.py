@@ -1,0 +1,178 @@
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.json_io import read_architecture, read_json
+from mobilenas_tf.layers.gates import HardConcreteGate, LogisticSigmoidGate
+from mobilenas_tf.models.network_io import INHERITED_WEIGHTS, load_network
+from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.search.figs import check_budget, gate_factory, search_figs
+from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
+from mobilenas_tf.training.run_dir import RunDir
+from tests.training.synthetic import colour_data, small_space
+
+SPACE = small_space()
+EPOCHS = 8
+LARGEST = network_cost(SPACE.supernet)
+SMALLEST = network_cost(SPACE.resolve(SPACE.smallest()))
+
+
+def search(path, budget, *, data=None, epochs=EPOCHS, **options):
+    return search_figs(
+        SPACE,
+        data or colour_data(num_train=128),
+        RunDir(path),
+        config=FigsConfig(**options),
+        budget=budget,
+        optimizer=OptimizerConfig(learning_rate=0.5),
+        training=TrainingConfig(
+            epochs=epochs, dropout_rate=0.0, batch_norm_momentum=0.8
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("search")
+    return path, search(path, BudgetConfig(max_macs=0.4 * LARGEST.macs))
+
+
+@pytest.mark.slow
+def test_a_search_meets_its_budget_from_below(finished):
+    path, result = finished
+    budget = 0.4 * LARGEST.macs
+    assert 0.97 * budget <= result.cost.macs <= budget
+    assert result.cost == network_cost(result.architecture)
+    assert read_architecture(path / "architecture.json") == result.architecture
+    assert result.architecture.name == "small_found"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("metric", "share", "options"),
+    [
+        ("params", 0.5, {"penalty": "sample", "estimator": "straight_through"}),
+        ("macs", 0.3, {"gate": "hard_concrete"}),
+    ],
+)
+def test_other_budgets_gates_and_penalties_meet_theirs(
+    tmp_path, metric, share, options
+):
+    budget = share * getattr(LARGEST, metric)
+    result = search(tmp_path, BudgetConfig(**{f"max_{metric}": budget}), **options)
+    assert 0.97 * budget <= getattr(result.cost, metric) <= budget
+
+
+@pytest.mark.slow
+def test_a_search_tells_its_course(finished):
+    path, _ = finished
+    rows = RunDir(path).read_metrics()
+    assert [row["epoch"] for row in rows] == list(range(1, EPOCHS + 1))
+    assert {row["phase"] for row in rows} == {"search"}
+    assert {
+        "loss",
+        "accuracy",
+        "expected_cost",
+        "target_cost",
+        "penalty_strength",
+        "channels_alive",
+        "validation_accuracy",
+        "derived_cost",
+        "gate_entropy",
+    } <= set(rows[-1])
+    budget = 0.4 * LARGEST.macs
+    assert rows[-1]["target_cost"] == pytest.approx(0.985 * budget, rel=1e-4)
+    targets = [row["target_cost"] for row in rows]
+    assert all(a >= b for a, b in itertools.pairwise(targets))
+    # An open gate has 0.39 bits (p = 0.924).
+    assert 0.0 <= rows[-1]["gate_entropy"] <= 1.0
+
+
+@pytest.mark.slow
+def test_what_was_kept_of_what_is_written(finished):
+    path, result = finished
+    document = read_json(path / "search.json")
+    assert document["space"] == "small"
+    assert document["channel_divisor"] == 2
+    assert (document["metric"], document["budget"]) == ("macs", 0.4 * LARGEST.macs)
+    assert document["supernet_cost"] == dataclasses.asdict(LARGEST)
+    assert document["derived_cost"] == dataclasses.asdict(result.cost)
+    assert document["widths"] == result.selection.widths
+    assert SPACE.resolve(document["widths"]).stages == result.architecture.stages
+    for summary in document["probabilities"].values():
+        assert 0 <= summary["mean"] <= 1
+        assert 0 <= summary["undecided"] <= 1
+
+
+@pytest.mark.slow
+def test_the_found_network_carries_the_supernets_weights(finished):
+    path, result = finished
+    architecture, loaded = load_network(path, weights_file=INHERITED_WEIGHTS)
+    assert architecture == result.architecture
+    images, _ = next(iter(colour_data().test()))
+    expected = np.array(result.network(images))
+    np.testing.assert_array_equal(np.array(loaded(images)), expected)
+    # The same as the supernet with the gates set to what was kept.
+    for gate_path, gate in result.supernet.gates.items():
+        kept = result.selection.masks[gate_path]
+        gate.logits.assign(np.where(kept, 100.0, -100.0))
+    masked = np.array(result.supernet.model(images))
+    scale = np.abs(masked).max()
+    np.testing.assert_allclose(expected, masked, rtol=0, atol=1e-5 * scale)
+
+
+@pytest.mark.slow
+def test_a_finished_search_that_is_started_again_gives_the_same(finished):
+    path, result = finished
+    again = search(path, BudgetConfig(max_macs=0.4 * LARGEST.macs))
+    assert again.architecture == result.architecture
+    assert again.selection.widths == result.selection.widths
+    assert len(RunDir(path).read_metrics()) == EPOCHS
+
+
+@pytest.mark.parametrize("metric", ["macs", "params"])
+@pytest.mark.parametrize("outside", ["below", "above"])
+def test_a_budget_out_of_reach_is_refused_with_what_is_in_reach(metric, outside):
+    smallest, largest = getattr(SMALLEST, metric), getattr(LARGEST, metric)
+    budget = smallest - 1 if outside == "below" else largest + 1
+    with pytest.raises(ValueError) as error:
+        check_budget(SPACE, BudgetConfig(**{f"max_{metric}": budget}))
+    assert str(error.value) == (
+        f"max_{metric} must be from {smallest:,} to {largest:,}, what the space small "
+        f"can reach. Received: {budget:,}"
+    )
+
+
+@pytest.mark.parametrize("metric", ["macs", "params"])
+def test_budgets_at_both_ends_are_accepted(metric):
+    for cost in (SMALLEST, LARGEST):
+        check_budget(SPACE, BudgetConfig(**{f"max_{metric}": getattr(cost, metric)}))
+
+
+def test_a_refused_search_leaves_nothing_behind(tmp_path):
+    with pytest.raises(ValueError, match="what the space small can reach"):
+        search(tmp_path, BudgetConfig(max_macs=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gates_are_the_configured_ones():
+    config = FigsConfig(
+        temperature_start=0.3, estimator="straight_through", initial_logit=1.5
+    )
+    gate = gate_factory(config)(4, "stem.gate", 7)
+    assert isinstance(gate, LogisticSigmoidGate)
+    expected = {
+        "channels": 4,
+        "name": "stem.gate",
+        "seed": 7,
+        "temperature": 0.3,
+        "estimator": "straight_through",
+        "initial_logit": 1.5,
+    }
+    assert {key: gate.get_config()[key] for key in expected} == expected
+    hard = gate_factory(dataclasses.replace(config, gate="hard_concrete"))(4, "a", 7)
+    assert isinstance(hard, HardConcreteGate)
+    assert (hard.channels, hard.seed, hard.initial_logit) == (4, 7, 1.5)

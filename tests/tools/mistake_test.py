@@ -1,0 +1,230 @@
+"""What a user's mistakes get: one sentence, status 1, and nothing half-written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mobilenas_tf.json_io import read_json, write_json
+from tests.export.small_run import make_run
+from tests.tools.run_binary import Answer, run_binaries
+
+pytestmark = pytest.mark.slow
+
+SEARCH = ("search_figs", "--space=figs_quantized_16", "--max_macs=3e5")
+TRAIN = ("train_classifier", "--architecture=run")
+TINY = ("train_classifier", "--architecture=mobilenet_v2", "--image_size_px=16")
+
+# By what is wrong: the call, and the sentence. `run` is a training with 10 classes; it
+# and the other files stand in `folder` below, where the calls are made.
+MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
+    "budget below the space": (
+        (*SEARCH, "--max_macs=1"),
+        r"max_macs must be from [\d,]+ to [\d,]+, what the space figs_quantized_16 can "
+        r"reach\. Received: 1",
+    ),
+    "budget above the space": (
+        ("search_figs", "--space=figs_quantized_16", "--max_params=1e9"),
+        r"max_params must be from [\d,]+ to [\d,]+, .* Received: 1,000,000,000",
+    ),
+    "no budget": (
+        SEARCH[:2],
+        r"exactly one of max_macs and max_params must be given\. Received: .*",
+    ),
+    "budget of the demo": (
+        ("demo", "--budget_share=0.001"),
+        r"max_macs must be from [\d,]+ to [\d,]+, .* Received: [\d,]+",
+    ),
+    "budget of the demo's baseline": (
+        # The space drops blocks, which the uniformly narrowed network cannot.
+        ("demo", "--budget_share=0.02", "--search_epochs=1", "--epochs=1"),
+        r"budget must allow the narrowest uniform network of figs_quantized_16\. "
+        r"Received: .*",
+    ),
+    "unknown space": (
+        (*SEARCH, "--space=figs_quantised_16"),
+        r"space must be a known name; the nearest are figs_quantized_16, .*",
+    ),
+    "unknown kind of data": (
+        (*SEARCH, "--dataset=digit"),
+        r"dataset must be digits, tfds:NAME or folder:DIR\. .*",
+    ),
+    "unknown data set": (
+        (*SEARCH, "--dataset=tfds:cifar_10", "--data_dir=photos"),
+        r"dataset must be prepared in data_dir, .* nearest .*cifar10.*",
+    ),
+    "missing folder of photos": (
+        (*TRAIN, "--dataset=folder:nowhere"),
+        r"dataset must name a folder that exists\. Received: .*nowhere'",
+    ),
+    "empty class folder": (
+        (*TRAIN, "--dataset=folder:one_class_empty"),
+        r"Each class folder must hold photos .*one_class_empty/dog",
+    ),
+    "photos that do not decode": (
+        (*TRAIN, "--dataset=folder:broken", "--max_corrupt_images=1"),
+        r"At most max_corrupt_images photos may fail to decode; .*Received: 2 photos "
+        r"that fail, .*broken/cat/bad.*",
+    ),
+    "more images in a batch than there are": (
+        (*TRAIN, "--dataset=folder:photos", "--replace_head", "--batch_size=500"),
+        r"batch_size must be at most \d+, .* Received: batch_size=500",
+    ),
+    "fewer classes than the head, training": (
+        (*TRAIN, "--dataset=folder:photos", "--batch_size=4"),
+        r"num_classes of small must be the data set's 2; give --replace_head .* "
+        r"Received: num_classes=10",
+    ),
+    "fewer classes than the head, evaluation": (
+        ("evaluate_classifier", "--model=run", "--dataset=folder:photos")
+        + ("--batch_size=4",),
+        r"classes of run must be the data set's 2\. Received: 10 classes",
+    ),
+    "fewer classes than the head, export": (
+        ("export_tflite", "--run=run", "--dataset=folder:photos", "--batch_size=4"),
+        r"data must have the 10 classes of run at 16 px\. Received: 2 classes .*",
+    ),
+    "unknown zoo name": (
+        ("describe", "--architecture=mobilnet_v2"),
+        r"architecture must be a known name; the nearest are mobilenet_v2, .*",
+    ),
+    "architecture with an unknown key": (
+        ("describe", "--architecture=unknown_key.json"),
+        r"unknown_key\.json must have the keys .* Received: unknown key 'colour'",
+    ),
+    "architecture of another version": (
+        ("describe", "--architecture=version.json"),
+        r"version\.json must have schema_version 1\. Received: 7",
+    ),
+    "architecture with no channel": (
+        ("describe", "--architecture=no_channel.json"),
+        r"no_channel\.json/stem: out_channels of Convolution must be .*at least 1.*",
+    ),
+    "architecture that is no JSON": (
+        ("describe", "--architecture=no_json.json"),
+        r"no_json\.json must be a JSON file\. Received: .*",
+    ),
+    "folder without an architecture": (
+        ("describe", "--architecture=photos"),
+        r"photos/architecture\.json must be there: .*",
+    ),
+    "other settings in the folder of a run": (
+        (*TRAIN, "--workdir=begun", "--batch_size=64"),
+        r"tool must be as in begun/config\.json, .* Received: .*'search_figs'",
+    ),
+    "no first weights": (
+        (*TRAIN, "--init_weights=nowhere"),
+        r"init_weights must be random, imagenet or the folder of a finished run\. .*",
+    ),
+    "first weights of another network": (
+        (*TINY, "--init_weights=run"),
+        r".*run.* must .* Received: .*",
+    ),
+    "ImageNet weights for a searched network": (
+        (*TRAIN, "--init_weights=imagenet"),
+        r"architecture must be one with ImageNet weights .* Received: .*'small'",
+    ),
+    "no epoch": ((*TRAIN, "--epochs=0"), r"epochs must be at least 1\. .*"),
+    "a .tflite that is none, evaluation": (
+        ("evaluate_classifier", "--model=none.tflite"),
+        r"none\.tflite must be a \.tflite file, .*",
+    ),
+    "a .tflite that is none, benchmark": (
+        ("benchmark_tflite", "--model=none.tflite", "--output=timings.json"),
+        r"none\.tflite must be a \.tflite file, .*",
+    ),
+    "missing .tflite": (
+        ("benchmark_tflite", "--model=absent.tflite", "--output=timings.json"),
+        r"No such file or directory: absent\.tflite",
+    ),
+    "export of a folder that is no run": (
+        ("export_tflite", "--run=photos"),
+        r"photos/architecture\.json must be there: .*",
+    ),
+    "export with an input that its quantisation has not": (
+        ("export_tflite", "--run=run", "--quantization=float16", "--io=uint8"),
+        r"io must be float32 with quantization=float16, .* Received: io=uint8",
+    ),
+    "comparison on no image": (
+        ("export_tflite", "--run=run", "--max_parity_images=0"),
+        r"max_parity_images must be at least 1.* Received: max_parity_images=0",
+    ),
+    "report of no run": (
+        ("report", "--run=nowhere"),
+        r"--run must be a run folder\. .*nowhere.*",
+    ),
+    "unknown flag": (
+        (*SEARCH, "--max_mac=3e5"),
+        r"unknown flag --max_mac; the nearest are --max_macs.*",
+    ),
+    "no architecture": (("train_classifier",), r"flag --architecture.*"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds all that the calls name, but for what is meant to be missing."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    for name in ("photos", "broken", "one_class_empty"):
+        for class_name in ("cat", "dog"):
+            (folder / name / class_name).mkdir(parents=True)
+            for index in range(8):
+                photo = Image.new("RGB", (20, 30), (30 * index, 90, 200))
+                photo.save(folder / name / class_name / f"{index}.png")
+    for index in range(2):
+        (folder / "broken" / "cat" / f"bad{index}.jpg").write_text("no photo")
+    for photo_path in (folder / "one_class_empty" / "dog").iterdir():
+        photo_path.unlink()
+    (folder / "none.tflite").write_text("no model")
+    (folder / "no_json.json").write_text("{")
+    (folder / "begun").mkdir()
+    write_json(folder / "begun" / "config.json", {"tool": "search_figs"})
+    document = read_json(make_run(folder / "run") / "architecture.json")
+    architecture = document["architecture"]
+    stem = {**architecture["stem"], "out_channels": 0}
+    for name, changed in (
+        ("version", {**document, "schema_version": 7}),
+        ("unknown_key", {**document, "architecture": architecture | {"colour": "red"}}),
+        ("no_channel", {**document, "architecture": architecture | {"stem": stem}}),
+    ):
+        write_json(folder / f"{name}.json", changed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(folder: Path, before: dict[Path, Any]) -> dict[str, Answer]:
+    return run_binaries(folder, {what: call for what, (call, _) in MISTAKES.items()})
+
+
+@pytest.fixture(scope="module")
+def before(folder: Path) -> dict[Path, Any]:
+    return _content(folder)
+
+
+def _content(folder: Path) -> dict[Path, Any]:
+    return {
+        path: path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_gets_one_sentence(what: str, answers: dict[str, Answer]) -> None:
+    assert re.fullmatch(MISTAKES[what][1], answers[what].mistake), answers[what]
+
+
+def test_mistakes_leave_nothing_behind(
+    folder: Path, before: dict[Path, Any], answers: dict[str, Answer]
+) -> None:
+    after = _content(folder)
+    assert sorted(after.keys() - before.keys()) == []
+    assert after == before
+
+
+def test_a_mistake_prints_no_result(answers: dict[str, Answer]) -> None:
+    lines = [line for answer in answers.values() for line in answer.stdout.split("\n")]
+    assert [line for line in lines if line.startswith("{")] == []

@@ -1,0 +1,333 @@
+import logging
+import math
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilenas_tf.costs.network import cost_function
+from mobilenas_tf.models.compact import build_network
+from mobilenas_tf.training.budget import BudgetSchedule
+from mobilenas_tf.training.loop import (
+    class_predictor,
+    evaluate_accuracy,
+    predict_classes,
+    run_epochs,
+)
+from mobilenas_tf.training.run_dir import RunDir
+from mobilenas_tf.training.search_trainer import SearchTrainer
+from mobilenas_tf.training.trainer import ClassifierTrainer
+from tests.training.synthetic import (
+    all_weights,
+    colour_data,
+    linear_network,
+    small_architecture,
+    small_supernet,
+)
+
+DATA = colour_data()
+STEPS = DATA.steps_per_epoch
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def classifier_trainer(dropout_rate=0.5):
+    keras.utils.set_random_seed(0)
+    trainer = ClassifierTrainer(linear_network(dropout_rate))
+    trainer.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9))
+    trainer.prepare()
+    return trainer
+
+
+def search_trainer():
+    keras.utils.set_random_seed(0)
+    supernet = small_supernet()
+    trainer = SearchTrainer(
+        supernet,
+        expected_cost=cost_function(supernet.space.supernet, "macs"),
+        schedule=BudgetSchedule(start_cost=2e4, budget=1e4, warmup=0.0),
+        temperature=lambda progress: 0.5 - 0.4 * progress,
+        total_steps=4 * STEPS,
+    )
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    optimizer.build(supernet.weight_variables)
+    trainer.compile(optimizer, keras.optimizers.Adam(0.05))
+    trainer.prepare()
+    return trainer
+
+
+def train(trainer, path, epochs, **options):
+    path.mkdir(exist_ok=True)
+    settings = {"phase": "train", "evaluate": lambda: {"extra": 0.5}, **options}
+    return run_epochs(
+        trainer, DATA.train_epoch, epochs=epochs, run=RunDir(path), **settings
+    )
+
+
+def weights_of(trainer):
+    is_search = isinstance(trainer, SearchTrainer)
+    return all_weights(trainer.supernet.model if is_search else trainer.network)
+
+
+def assert_same_weights(first, second):
+    for ours, theirs in zip(weights_of(first), weights_of(second), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def rows_of(path, *names):
+    """Returns the rows without what depends on the machine."""
+    names = names or ("step", "epoch", "loss", "accuracy", "learning_rate")
+    return [tuple(row[name] for name in names) for row in RunDir(path).read_metrics()]
+
+
+def stopped_run(path, epochs=3):
+    """Leaves a run of some epochs, and returns its trainer."""
+    trainer = classifier_trainer()
+    train(trainer, path, epochs)
+    return trainer
+
+
+def damage(path, epoch, how):
+    data = path / "checkpoints" / f"ckpt-{epoch}.data-00000-of-00001"
+    content = data.read_bytes()
+    middle = len(content) // 2
+    if how == "missing":
+        data.unlink()
+    elif how == "truncated":
+        data.write_bytes(content[:middle])
+    else:
+        flipped = bytes([content[middle] ^ 255])
+        data.write_bytes(content[:middle] + flipped + content[middle + 1 :])
+
+
+@pytest.mark.parametrize(
+    "make_trainer",
+    [classifier_trainer, pytest.param(search_trainer, marks=pytest.mark.slow)],
+)
+def test_a_stopped_run_ends_like_one_that_was_not(make_trainer, tmp_path):
+    whole = make_trainer()
+    last_row = train(whole, tmp_path / "whole", 4)
+    train(make_trainer(), tmp_path / "stopped", 2)
+    resumed = make_trainer()
+    row = train(resumed, tmp_path / "stopped", 4)
+    # Bit for bit: weights, gates, moving statistics, and every row on the way.
+    assert_same_weights(whole, resumed)
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "stopped")
+    assert row["loss"] == last_row["loss"]
+
+
+def test_a_run_killed_within_an_epoch_goes_on_behind_its_checkpoint(tmp_path):
+    evaluations = []
+
+    def evaluate():
+        evaluations.append(None)
+        if len(evaluations) == 3:
+            raise Killed
+        return {}
+
+    options = {"checkpoint_every_epochs": 2, "evaluate": evaluate}
+    with pytest.raises(Killed):
+        train(classifier_trainer(), tmp_path / "killed", 4, **options)
+    resumed, whole = classifier_trainer(), classifier_trainer()
+    train(resumed, tmp_path / "killed", 4, **options)
+    train(whole, tmp_path / "whole", 4)
+    assert len(evaluations) == 5  # epochs 1, 2, 3 and again 3, 4
+    assert_same_weights(resumed, whole)
+    assert rows_of(tmp_path / "killed") == rows_of(tmp_path / "whole")
+
+
+def test_rows_behind_the_last_checkpoint_are_written_anew(tmp_path):
+    def killed_after(count):
+        def evaluate():
+            if len(RunDir(tmp_path).read_metrics()) == count:
+                raise Killed
+            return {}
+
+        return evaluate
+
+    options = {"checkpoint_every_epochs": 2}
+    with pytest.raises(Killed):
+        train(classifier_trainer(), tmp_path, 6, evaluate=killed_after(3), **options)
+    assert rows_of(tmp_path, "epoch") == [(1,), (2,), (3,)]
+    train(classifier_trainer(), tmp_path, 4, **options)
+    assert rows_of(tmp_path, "epoch", "step") == [
+        (epoch, epoch * STEPS) for epoch in (1, 2, 3, 4)
+    ]
+
+
+def test_a_row_holds_the_epochs_figures(tmp_path):
+    row = train(classifier_trainer(), tmp_path, 2, phase="search")
+    rows = RunDir(tmp_path).read_metrics()
+    assert rows[-1] == row
+    assert list(row) == [
+        "phase",
+        "step",
+        "epoch",
+        "learning_rate",
+        "images_per_second",
+        "loss",
+        "accuracy",
+        "extra",
+    ]
+    assert [row["phase"], row["step"], row["epoch"]] == ["search", 2 * STEPS, 2]
+    assert row["learning_rate"] == pytest.approx(0.1)
+    assert row["extra"] == 0.5
+    assert row["images_per_second"] > 0
+    assert 0 <= row["accuracy"] <= 1
+
+
+def test_figures_are_means_over_one_epoch(tmp_path):
+    keras.utils.set_random_seed(0)
+    trainer = ClassifierTrainer(linear_network())
+    trainer.compile(optimizer=keras.optimizers.SGD(0.0))
+    trainer.prepare()
+    train(trainer, tmp_path, 2)
+    (first,), (second,) = rows_of(tmp_path, "loss")
+    # All 64 images are seen in each epoch, and nothing is learnt.
+    assert first == pytest.approx(second, rel=1e-5)
+
+
+def test_a_finished_run_returns_its_last_row_and_its_weights(tmp_path):
+    trainer = stopped_run(tmp_path)
+    again = classifier_trainer()
+    row = train(again, tmp_path, 3, evaluate=lambda: pytest.fail("trained again"))
+    assert row == RunDir(tmp_path).read_metrics()[-1]
+    assert_same_weights(trainer, again)
+
+
+def test_the_last_two_checkpoints_are_kept(tmp_path):
+    stopped_run(tmp_path, epochs=4)
+    names = {path.stem for path in (tmp_path / "checkpoints").glob("*.index")}
+    assert names == {"ckpt-3", "ckpt-4"}
+
+
+def test_the_last_epoch_has_a_checkpoint_in_any_case(tmp_path):
+    train(classifier_trainer(), tmp_path, 3, checkpoint_every_epochs=2)
+    names = {path.stem for path in (tmp_path / "checkpoints").glob("*.index")}
+    assert names == {"ckpt-2", "ckpt-3"}
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "flipped"])
+def test_an_unreadable_checkpoint_is_skipped_and_said(tmp_path, caplog, how):
+    trainer = stopped_run(tmp_path / "run")
+    damage(tmp_path / "run", 3, how)
+    resumed = classifier_trainer()
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        train(resumed, tmp_path / "run", 3)
+    assert "Skipping the unreadable checkpoint" in caplog.text
+    assert "ckpt-3" in caplog.text
+    assert_same_weights(trainer, resumed)
+    assert rows_of(tmp_path / "run", "epoch") == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "flipped"])
+def test_no_readable_checkpoint_is_an_error_that_leaves_the_rows(tmp_path, how):
+    stopped_run(tmp_path, epochs=1)
+    damage(tmp_path, 1, how)
+    with pytest.raises(ValueError) as error:
+        train(classifier_trainer(), tmp_path, 2)
+    assert str(error.value) == (
+        f"{tmp_path}/checkpoints must hold a checkpoint that can be read; remove the "
+        "folder to start anew. Received: none of 1 can"
+    )
+    assert rows_of(tmp_path, "epoch") == [(1,)]
+
+
+def test_checkpoints_of_another_network_are_an_error_in_one_sentence(tmp_path):
+    stopped_run(tmp_path, epochs=1)
+    other = ClassifierTrainer(build_network(small_architecture()))
+    other.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9))
+    other.prepare()
+    with pytest.raises(ValueError, match="must hold a checkpoint that can be read"):
+        train(other, tmp_path, 2)
+
+
+def test_lost_metrics_do_not_cost_the_newest_checkpoint(tmp_path):
+    trainer = stopped_run(tmp_path)
+    RunDir(tmp_path).metrics_path.unlink()
+    resumed = classifier_trainer()
+    train(resumed, tmp_path, 3)
+    assert_same_weights(trainer, resumed)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_advice(tmp_path):
+    trainer = classifier_trainer()
+    trainer.network.layers[-1].bias.assign([math.nan] * 3)
+    with pytest.raises(ValueError) as error:
+        train(trainer, tmp_path, 4, phase="search")
+    assert str(error.value) == (
+        "loss must stay finite; try a lower learning_rate. "
+        "Received: loss=nan in search 1/4"
+    )
+    assert rows_of(tmp_path) == []
+    assert not list((tmp_path / "checkpoints").glob("*.index"))
+
+
+def test_tensorboard_gets_every_figure(tmp_path):
+    row = train(classifier_trainer(), tmp_path, 1)
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    values = {}
+    for record in tf.data.TFRecordDataset(str(path)):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            values[value.tag] = (event.step, float(tf.make_ndarray(value.tensor)))
+    assert values == {
+        f"train/{name}": (STEPS, pytest.approx(value))
+        for name, value in row.items()
+        if name not in ("phase", "step")
+    }
+
+
+def test_the_step_is_traced_once_for_all_epochs(tmp_path):
+    trainer = classifier_trainer()
+    original, traces = trainer.train_step, []
+
+    def counted(data):
+        traces.append(None)
+        return original(data)
+
+    trainer.train_step = counted
+    train(trainer, tmp_path, 3)
+    assert len(traces) == 1
+
+
+def bright_pixel_network():
+    """Returns a network whose logits are the first pixel's three channels."""
+    image = keras.Input((8, 8, 3))
+    return keras.Model(image, image[:, 0, 0])
+
+
+def test_predictions_and_accuracy_over_batches_of_any_size():
+    classes = np.array([0, 1, 2, 2, 1])
+    images = np.zeros((5, 8, 8, 3), "float32")
+    images[np.arange(5), 0, 0, classes] = 1.0
+    labels = np.array([0, 1, 1, 2, 0])
+    batches = [(images[:2], labels[:2]), (images[2:], labels[2:])]
+    predict = class_predictor(bright_pixel_network())
+    found_labels, predicted = predict_classes(predict, batches)
+    np.testing.assert_array_equal(found_labels, labels)
+    np.testing.assert_array_equal(predicted, classes)
+    assert evaluate_accuracy(predict, batches) == pytest.approx(3 / 5)
+
+
+def test_the_predictor_is_traced_once_and_infers():
+    network = linear_network(dropout_rate=0.9)
+    predict = class_predictor(network)
+    images = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype("float32")
+    expected = np.array(network(images)).argmax(axis=-1)
+    for count in (6, 3, 1):
+        np.testing.assert_array_equal(predict(images[:count]), expected[:count])
+    assert predict.experimental_get_tracing_count() == 1
+
+
+def test_a_checkpoint_of_another_folder_is_no_hindrance(tmp_path):
+    # Paths in a checkpoint folder are relative: a run can be moved.
+    trainer = stopped_run(tmp_path / "first")
+    shutil.move(tmp_path / "first", tmp_path / "second")
+    resumed = classifier_trainer()
+    train(resumed, tmp_path / "second", 3)
+    assert_same_weights(trainer, resumed)
