@@ -32,7 +32,12 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         Returns:
             `[B, H, W, C]`.
         """
-        if keras.backend.backend() != "tensorflow" or len(inputs.shape) != 4:
+        is_fused = (
+            keras.backend.backend() == "tensorflow"
+            and len(inputs.shape) == 4
+            and keras.backend.standardize_dtype(inputs.dtype) == "float32"
+        )
+        if not is_fused:
             outputs = super().call(inputs, training=training)
             return outputs if channel_scale is None else outputs * channel_scale
         scale, offset = self.gamma, self.beta
@@ -43,15 +48,13 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             inputs,
             scale,
             offset,
-            None if uses_batch else (self.moving_mean, self.moving_variance),
-            self.epsilon,
+            (self.moving_mean, self.moving_variance),
+            epsilon=self.epsilon,
+            batch_share=1.0 - self.momentum if uses_batch else None,
         )
         if uses_batch:
-            keep = self.momentum
-            self.moving_mean.assign(self.moving_mean * keep + mean * (1.0 - keep))
-            self.moving_variance.assign(
-                self.moving_variance * keep + variance * (1.0 - keep)
-            )
+            self.moving_mean.assign(mean)
+            self.moving_variance.assign(variance)
         return outputs
 
     def compute_output_shape(self, inputs_shape, channel_scale_shape=None):
@@ -59,11 +62,14 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return tuple(inputs_shape)
 
 
-def _fused_batch_norm(inputs, scale, offset, statistics, epsilon):
+def _fused_batch_norm(inputs, scale, offset, statistics, *, epsilon, batch_share):
+    """Returns the output, and the statistics with the batch's share mixed in.
+
+    Without `batch_share` the statistics are those that normalise.
+    """
     import tensorflow as tf  # only here: the layer falls back on other backends
 
-    empty = tf.zeros([0], tf.float32)
-    mean, variance = statistics or (empty, empty)
+    mean, variance = statistics
     result = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
         scale=tf.convert_to_tensor(scale),
@@ -71,6 +77,7 @@ def _fused_batch_norm(inputs, scale, offset, statistics, epsilon):
         mean=tf.convert_to_tensor(mean),
         variance=tf.convert_to_tensor(variance),
         epsilon=epsilon,
-        is_training=statistics is None,
+        exponential_avg_factor=1.0 if batch_share is None else batch_share,
+        is_training=batch_share is not None,
     )
     return result.y, result.batch_mean, result.batch_variance

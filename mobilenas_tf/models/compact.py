@@ -64,7 +64,7 @@ class _Maker:
         return self.layer_set.activations[kind](name=layer_name(path, kind))(x)
 
     def pointwise(self, path: str, x: Tensor, filters: int, groups: int = 1) -> Tensor:
-        return self.layers.Conv2D(
+        return self.layer_set.pointwise_convolution(
             filters, 1, groups=groups, use_bias=False, name=layer_name(path, "conv")
         )(x)
 
@@ -214,7 +214,7 @@ def _branch(
             name=layer_name(kernel, "shuffle"),
         )(x)
     depthwise = f"{kernel}/depthwise"
-    x = maker.layers.DepthwiseConv2D(
+    x = maker.layer_set.depthwise_convolution(
         branch.kernel_size,
         block.stride,
         padding="same",

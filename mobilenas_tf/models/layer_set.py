@@ -1,7 +1,7 @@
 """The layers that the builder is given, in the flavour that a job needs.
 
-Training takes the fused batch norm; stock batch norm is for export tools that know
-stock layers only, and for comparisons.
+Training takes our quicker batch norm and convolutions; the stock layers are for export
+tools that know these only, and for comparisons. Both have the same weights.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from typing import Any
 import keras
 
 from mobilenas_tf.layers.activations import ChannelShuffle, HardSigmoid, HardSwish
+from mobilenas_tf.layers.convolutions import (
+    DepthwiseConvolution,
+    PointwiseConvolution,
+)
 from mobilenas_tf.layers.norms import FusedBatchNormalization
 
 Layer = Any
@@ -24,12 +28,15 @@ class LayerSet:
     """What `build_network` makes networks of.
 
     `keras` is the namespace of the stock layers. `batch_normalization` takes
-    `momentum`, `epsilon`, `name`; entries of `activations` take `name`;
-    `channel_shuffle` takes `groups` and `name`.
+    `momentum`, `epsilon`, `name`; the convolutions take what Conv2D and
+    DepthwiseConv2D take; entries of `activations` take `name`; `channel_shuffle`
+    takes `groups` and `name`.
     """
 
     keras: ModuleType
     batch_normalization: Callable[..., Layer]
+    pointwise_convolution: Callable[..., Layer]
+    depthwise_convolution: Callable[..., Layer]
     activations: dict[str, Callable[..., Layer]]
     channel_shuffle: Callable[..., Layer]
 
@@ -43,5 +50,17 @@ _KERAS_ACTIVATIONS: dict[str, Callable[..., Layer]] = {
     "hard_sigmoid": HardSigmoid,
 }
 
-FUSED = LayerSet(keras, FusedBatchNormalization, _KERAS_ACTIVATIONS, ChannelShuffle)
-STOCK = dataclasses.replace(FUSED, batch_normalization=keras.layers.BatchNormalization)
+FUSED = LayerSet(
+    keras=keras,
+    batch_normalization=FusedBatchNormalization,
+    pointwise_convolution=PointwiseConvolution,
+    depthwise_convolution=DepthwiseConvolution,
+    activations=_KERAS_ACTIVATIONS,
+    channel_shuffle=ChannelShuffle,
+)
+STOCK = dataclasses.replace(
+    FUSED,
+    batch_normalization=keras.layers.BatchNormalization,
+    pointwise_convolution=keras.layers.Conv2D,
+    depthwise_convolution=keras.layers.DepthwiseConv2D,
+)

@@ -65,11 +65,11 @@ def test_other_classes_than_the_datas_are_refused() -> None:
 @pytest.mark.parametrize(
     ("make_model", "shapes"),
     [
-        (lambda: _brightest_channel((4, 8, 3)), r"\(1, 4, 8, 3\) to \(1, 3\)"),
-        (lambda: _brightest_channel((8, 8, 1)), r"\(1, 8, 8, 1\) to \(1, 1\)"),
+        (lambda: _brightest_channel((4, 8, 3)), r"\W1, 4, 8, 3\W to \W1, 3\W"),
+        (lambda: _brightest_channel((8, 8, 1)), r"\W1, 8, 8, 1\W to \W1, 1\W"),
         (
             lambda: keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()]),
-            r"\(1, 8, 8, 3\) to \(1, 8, 8, 3\)",
+            r"\W1, 8, 8, 3\W to \W1, 8, 8, 3\W",
         ),
     ],
 )

@@ -89,7 +89,7 @@ def test_masked_and_compact_network_agree(name):
     check_derivation(supernet, random_probabilities(supernet.space, rng))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_they_agree_for_every_kind_of_block(seed):
     supernet = small_supernet()
     rng = np.random.default_rng(seed)
@@ -189,10 +189,9 @@ def test_they_agree_for_a_stem_tied_to_a_first_block_without_expansion():
     assert derived.stem.out_channels == 6
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_they_agree_with_hard_concrete_gates(seed):
+def test_they_agree_with_hard_concrete_gates():
     supernet = build_supernet_model(small_space(), hard_concrete_gate)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     check_derivation(supernet, random_probabilities(supernet.space, rng))
 
 

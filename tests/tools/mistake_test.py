@@ -41,7 +41,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "budget of the demo's baseline": (
         # The space drops blocks, which the uniformly narrowed network cannot.
-        ("demo", "--budget_share=0.02", "--search_epochs=1", "--epochs=1"),
+        ("demo", "--budget_share=0.02"),
         r"budget must allow the narrowest uniform network of figs_quantized_16\. "
         r"Received: .*",
     ),
@@ -127,6 +127,10 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "ImageNet weights for a searched network": (
         (*TRAIN, "--init_weights=imagenet"),
         r"architecture must be one with ImageNet weights .* Received: .*'small'",
+    ),
+    "warm-up as long as the run": (
+        (*SEARCH, "--epochs=1", "--warmup_epochs=1"),
+        r"warmup_epochs must be less than the run's 1 epochs\. Received: .*",
     ),
     "no epoch": ((*TRAIN, "--epochs=0"), r"epochs must be at least 1\. .*"),
     "a .tflite that is none, evaluation": (

@@ -47,9 +47,7 @@ def run_binary(folder: Path, name: str, *arguments: str) -> Answer:
     return _run_python(folder, "-m", f"tools.{name}", *arguments)
 
 
-def run_binaries(
-    folder: Path, calls: Mapping[str, Sequence[str]]
-) -> dict[str, Answer]:
+def run_binaries(folder: Path, calls: Mapping[str, Sequence[str]]) -> dict[str, Answer]:
     """Returns the answers of several calls, each a binary's name and its arguments.
 
     One process imports TensorFlow, which takes seconds, and forks for each call.

@@ -117,7 +117,7 @@ def test_the_closed_loop_holds_its_target(usefulness, budget_share):
     start_cost = price.sum() / (1 + np.exp(-2.5))
     budget = budget_share * price.sum()
     schedule = BudgetSchedule(start_cost=start_cost, budget=budget)
-    steps = 1000
+    steps = 600
     layer, optimizer = controller(total_steps=steps), Adam(40 / steps, 200)
     respond = tf.function(
         lambda cost, progress: layer(

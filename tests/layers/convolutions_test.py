@@ -1,0 +1,81 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilenas_tf.layers.convolutions import (
+    DepthwiseConvolution,
+    PointwiseConvolution,
+    same_padding,
+)
+
+
+def _gradients(layer, images, upstream):
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        outputs = layer(images, training=True)
+        loss = tf.reduce_sum(outputs * upstream)
+    sources = [images, *(variable.value for variable in layer.trainable_variables)]
+    return outputs, tape.gradient(loss, sources)
+
+
+def _compare(ours, stock, images):
+    stock.build(images.shape)
+    ours.build(images.shape)
+    ours.set_weights(stock.get_weights())
+    upstream = tf.random.stateless_normal(stock(images).shape, [3, 4])
+    our_outputs, our_gradients = _gradients(ours, images, upstream)
+    stock_outputs, stock_gradients = _gradients(stock, images, upstream)
+    np.testing.assert_allclose(our_outputs, stock_outputs, atol=1e-5)
+    for mine, theirs in zip(our_gradients, stock_gradients, strict=True):
+        scale = float(tf.reduce_max(tf.abs(theirs)))
+        np.testing.assert_allclose(mine, theirs, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel_size", [1, 3, 4, 5, 7])
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (2, 3)])
+def test_depthwise_trains_like_the_stock_layer(kernel_size, stride, size):
+    images = tf.random.stateless_normal((3, *size, 6), [1, 2])
+    options = {"strides": stride, "padding": "same", "use_bias": False}
+    _compare(
+        DepthwiseConvolution(kernel_size, **options),
+        keras.layers.DepthwiseConv2D(kernel_size, **options),
+        images,
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"use_bias": False}, {"groups": 2}])
+def test_pointwise_trains_like_the_stock_layer(options):
+    images = tf.random.stateless_normal((3, 5, 4, 6), [1, 2])
+    _compare(
+        PointwiseConvolution(8, 1, **options),
+        keras.layers.Conv2D(8, 1, **options),
+        images,
+    )
+
+
+def test_depthwise_gradient_is_the_difference_quotient():
+    layer = DepthwiseConvolution(5, padding="same", use_bias=False)
+    images = tf.random.stateless_normal((2, 4, 4, 2), [1, 2])
+    layer.build(images.shape)
+    computed, numeric = tf.test.compute_gradient(
+        lambda x: layer(x, training=True), [images], delta=1e-2
+    )
+    np.testing.assert_allclose(computed[0], numeric[0], atol=1e-3)
+
+
+def test_same_padding_is_uneven_where_the_stride_asks_for_it():
+    assert same_padding(8, 5, 1) == (2, 2)
+    assert same_padding(8, 3, 2) == (0, 1)  # (4 - 1) * 2 + 3 - 8 = 1
+    assert same_padding(9, 3, 2) == (1, 1)  # (5 - 1) * 2 + 3 - 9 = 2
+
+
+def test_inference_is_the_stock_layers():
+    images = tf.random.stateless_normal((1, 4, 4, 2), [1, 2])
+    ours = DepthwiseConvolution(3, padding="valid")
+    stock = keras.layers.DepthwiseConv2D(3, padding="valid")
+    stock.build(images.shape)
+    ours.build(images.shape)
+    ours.set_weights(stock.get_weights())
+    np.testing.assert_array_equal(ours(images), stock(images))
