@@ -172,7 +172,8 @@ def _check_same_config(config_path: Path, config: Any) -> None:
         if before != now:
             raise ValueError(
                 f"{key} must be as in {config_path}, where a run began; give another "
-                f"folder for another run. Received: {key}={_show(now)} instead of {_show(before)}"
+                f"folder for another run. Received: {key}={_show(now)} instead of "
+                f"{_show(before)}"
             )
 
 

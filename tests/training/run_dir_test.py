@@ -55,7 +55,8 @@ def test_the_same_config_goes_on(tmp_path: Path) -> None:
         (
             {"figs": FigsConfig(temperature=0.1), "seed": 0},
             "figs/temperature must be as in .*config.json, where a run began; give "
-            "another folder for another run. Received: figs/temperature=0.1 instead of 0.5",
+            "another folder for another run. Received: figs/temperature=0.1 instead of "
+            "0.5",
         ),
         (
             {"figs": FigsConfig(sizes=(3, 7)), "seed": 0},
