@@ -1,11 +1,18 @@
-"""A network on disk: `architecture.json` and its weights beside it."""
+"""A network on disk: `architecture.json` and its weights beside it.
+
+Weights are a NumPy archive keyed `<layer name>/<variable>`. Layer names are paths of
+the architecture, so that a file outlives changes of layer classes and fits every layer
+set; Keras' own format names layers by class.
+"""
 
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
 from mobilenas_tf.json_io import (
@@ -17,8 +24,8 @@ from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.layer_set import FUSED, LayerSet
 from mobilenas_tf.spec import Architecture
 
-TRAINED_WEIGHTS = "trained.weights.h5"
-INHERITED_WEIGHTS = "inherited.weights.h5"
+TRAINED_WEIGHTS = "trained.npz"
+INHERITED_WEIGHTS = "inherited.npz"
 
 
 def save_network(
@@ -30,8 +37,9 @@ def save_network(
 ) -> None:
     """Writes a network's architecture and weights into a folder, each file whole."""
     folder = Path(folder)
+    arrays = {key: np.asarray(variable) for key, variable in _weights(network).items()}
     with replace_when_whole(folder / weights_file) as temporary:
-        network.save_weights(temporary)
+        np.savez(temporary, **arrays)
     write_architecture(folder / ARCHITECTURE_FILE, architecture)
 
 
@@ -55,26 +63,42 @@ def load_network(
                 f"{name} is missing"
             )
     architecture = read_architecture(folder / ARCHITECTURE_FILE)
-    network = build_network(architecture)
+    network = build_network(architecture, layer_set=layer_set)
     load_weights(network, folder / weights_file)
-    if layer_set is FUSED:
-        return architecture, network
-    # The file names layers by class; the order of the weights is the same in all sets.
-    flavoured = build_network(architecture, layer_set=layer_set)
-    flavoured.set_weights(network.get_weights())
-    return architecture, flavoured
+    return architecture, network
 
 
 def load_weights(network: keras.Model, path: str | os.PathLike[str]) -> None:
     """Loads a weights file into a network of the same architecture.
 
     Raises:
-        ValueError: If the file is damaged or of another architecture.
+        ValueError: If the file is damaged or of another architecture; the network is
+            unchanged then.
     """
     try:
-        network.load_weights(path)
-    except (OSError, KeyError, ValueError) as error:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} must hold the weights of {network.name}. "
-            f"Received: {str(error).splitlines()[0]}"
+            f"Received: a damaged file ({error})"
         ) from error
+    weights = _weights(network)
+    there = {key: array.shape for key, array in arrays.items()}
+    here = {key: tuple(variable.shape) for key, variable in weights.items()}
+    for key in sorted({*here, *there}):
+        if here.get(key) != there.get(key):
+            raise ValueError(
+                f"{path} must hold the weights of {network.name}. Received: {key} of "
+                f"shape {there.get(key)} instead of {here.get(key)}"
+            )
+    for key, variable in weights.items():
+        variable.assign(arrays[key])
+
+
+def _weights(network: keras.Model) -> dict[str, keras.Variable]:
+    return {
+        f"{layer.name}/{variable.name}": variable
+        for layer in network.layers
+        for variable in layer.weights
+    }

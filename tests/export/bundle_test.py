@@ -87,7 +87,7 @@ def test_a_second_export_stands_beside_the_first(
         "model_int8_uint8.json",
         "model_int8_uint8.tflite",
         "parity.json",
-        "trained.weights.h5",
+        "trained.npz",
     ]
     assert int8_export.path.stat().st_size < float_export.path.stat().st_size
     assert int8_export.parity.num_images == 40
@@ -113,6 +113,6 @@ def test_a_folder_without_trained_weights_is_named(
     with pytest.raises(FileNotFoundError, match="architecture.json is missing"):
         export_run(tmp_path, data, FLOAT32, command=[])
     run_path = make_run(tmp_path / "run")
-    (run_path / "trained.weights.h5").unlink()
-    with pytest.raises(FileNotFoundError, match="run, with trained.weights.h5 in it"):
+    (run_path / "trained.npz").unlink()
+    with pytest.raises(FileNotFoundError, match="run, with trained.npz in it"):
         export_run(run_path, data, FLOAT32, command=[])

@@ -138,8 +138,6 @@ def test_damaged_weights_are_one_sentence(network, tmp_path, damage):
     assert "\n" not in message
 
 
-# Keras warns of each part that it skips before our error.
-@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
 @pytest.mark.parametrize(
     "other",
     [

@@ -122,7 +122,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "first weights of another network": (
         (*TINY, "--init_weights=run"),
-        r".*run.* must .* Received: .*",
+        r"init_weights must be .* Received: init_weights='run'.*",
     ),
     "ImageNet weights for a searched network": (
         (*TRAIN, "--init_weights=imagenet"),

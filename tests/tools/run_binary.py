@@ -50,7 +50,8 @@ def run_binary(folder: Path, name: str, *arguments: str) -> Answer:
 def run_binaries(folder: Path, calls: Mapping[str, Sequence[str]]) -> dict[str, Answer]:
     """Returns the answers of several calls, each a binary's name and its arguments.
 
-    One process imports TensorFlow, which takes seconds, and forks for each call.
+    One process imports TensorFlow and Keras, which takes seconds, and forks for each
+    call.
     """
     answers = _run_python(folder, "-c", _FORK_FOR_EACH, json.dumps(calls)).result
     return {key: Answer(**answer) for key, answer in answers.items()}
@@ -76,6 +77,7 @@ from tools.flag_config import import_tensorflow
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import_tensorflow()
+import keras
 answers = {}
 for key, (name, *arguments) in json.loads(sys.argv[1]).items():
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:

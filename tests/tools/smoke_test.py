@@ -91,7 +91,7 @@ def test_the_search_keeps_to_its_budget(root: Path, search: Answer) -> None:
     assert 0.97 * MAX_MACS <= result["macs"] <= MAX_MACS
     assert result["architecture"] == "search/architecture.json"
     assert _names(root / "search") == RUN_FILES | {
-        "inherited.weights.h5",
+        "inherited.npz",
         "search.json",
     }
 
@@ -129,7 +129,7 @@ def test_training_leaves_a_run_folder(
     assert _names(root / "train") >= RUN_FILES | {
         "confusion.json",
         "summary.json",
-        "trained.weights.h5",
+        "trained.npz",
     }
 
 
