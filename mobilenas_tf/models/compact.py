@@ -174,8 +174,10 @@ def _inverted_residual(
         f"{path}/project", y, block.out_channels, block.projection_groups
     )
     mask = maker.mask(f"{path}/output", y)
-    if mask is not None and block.has_residual and block.has_expansion:
-        mask = mask * _presence(masks)
+    is_removable = block.has_residual and block.has_expansion
+    if is_removable and all(kernel is not None for kernel in masks):
+        presence = _presence(masks)
+        mask = presence if mask is None else mask * presence
     y = maker.batch_norm(f"{path}/project", y, mask)
     if not block.has_residual:
         return y, mask

@@ -231,6 +231,9 @@ def _producer_masks(
             ]
         )
         writes = (score > 0.5) | (score == score.max(axis=0))
+        # All that comes behind reads the first producer: it must write something.
+        first = np.where(kept[group.path], score[0], -1.0)
+        writes[0] |= first == first.max()
         for (producer, gate), row in zip(pairs, writes, strict=True):
             masks[gate] = row & kept[group.path] & (producer not in vanished)
     return masks

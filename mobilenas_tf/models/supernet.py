@@ -96,9 +96,13 @@ def removable_kernels(space: SearchSpace) -> dict[str, list[WidthGroup]]:
     open_paths = {choice.path for choice in space.choices}
     kernels: dict[str, list[WidthGroup]] = {}
     for group in width_groups(space.supernet):
-        if group.operator is not None and group.path in open_paths:
+        if group.operator is not None:
             kernels.setdefault(group.operator, []).append(group)
-    return kernels
+    return {
+        operator: groups
+        for operator, groups in kernels.items()
+        if open_paths.issuperset(group.path for group in groups)
+    }
 
 
 def build_supernet_model(

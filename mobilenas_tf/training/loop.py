@@ -137,7 +137,7 @@ def _go_on(
     for path in reversed(manager.checkpoints):
         try:
             checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, ValueError) as error:
+        except (tf.errors.OpError, ValueError, IndexError) as error:
             logging.warning("Skipping the unreadable checkpoint %s: %s", path, error)
             continue
         epoch = int(epoch_variable)

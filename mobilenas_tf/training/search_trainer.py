@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from mobilenas_tf.models.supernet import Supernet
 from mobilenas_tf.training.budget import BudgetSchedule, PenaltyController
-from mobilenas_tf.training.trainer import classification_loss
+from mobilenas_tf.training.trainer import classification_loss, random_state
 
 Penalty = Literal["probability", "sample"]
 
@@ -155,6 +155,7 @@ class SearchTrainer(keras.Model):
             "optimizer": self.optimizer,
             "architecture_optimizer": self.architecture_optimizer,
             "controller": self.controller,
+            "random_state": random_state(self.supernet.model),
         }
 
     def prepare(self) -> None:

@@ -29,6 +29,12 @@ def classification_loss(
     return tf.reduce_mean(losses * weights)
 
 
+def random_state(model: keras.Model) -> list[keras.Variable]:
+    """Returns the state of a model's seeds, which checkpoints of a model leave out."""
+    weights = {id(variable) for variable in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
+
+
 class ClassifierTrainer(keras.Model):
     """Trains a classifier on `(images, labels [B, K], weights [B])`."""
 
@@ -65,7 +71,11 @@ class ClassifierTrainer(keras.Model):
 
     def checkpoint_items(self) -> dict[str, Any]:
         """Returns what a checkpoint must hold."""
-        return {"network": self.network, "optimizer": self.optimizer}
+        return {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "random_state": random_state(self.network),
+        }
 
     def prepare(self) -> None:
         """Creates the optimizer's variables, so that a checkpoint can fill them."""

@@ -8,6 +8,7 @@ from mobilenas_tf.layers.convolutions import (
     PointwiseConvolution,
     same_padding,
 )
+from tests.layers.check_layer import check_layer
 
 
 def _gradients(layer, images, upstream):
@@ -79,3 +80,18 @@ def test_inference_is_the_stock_layers():
     ours.build(images.shape)
     ours.set_weights(stock.get_weights())
     np.testing.assert_array_equal(ours(images), stock(images))
+
+
+@pytest.mark.parametrize(
+    "make_layer",
+    [
+        lambda **options: PointwiseConvolution(4, 1, use_bias=False, **options),
+        lambda **options: DepthwiseConvolution(
+            5, padding="same", use_bias=False, **options
+        ),
+    ],
+    ids=["pointwise", "depthwise"],
+)
+def test_the_layer_keeps_the_contract(make_layer, tmp_path):
+    images = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
+    check_layer(make_layer, images, tmp_path, num_trainable=1)

@@ -26,9 +26,13 @@ def test_activations_map_zero_to_zero_but_the_gates_of_squeeze_excite(kind):
     assert value == [0.5 if kind.endswith("sigmoid") else 0.0]
 
 
-def test_the_sets_differ_in_batch_norm_only():
+def test_the_sets_differ_in_batch_norm_and_convolutions_only():
     assert FUSED.batch_normalization is FusedBatchNormalization
     assert STOCK.batch_normalization is keras.layers.BatchNormalization
+    assert issubclass(FUSED.pointwise_convolution, STOCK.pointwise_convolution)
+    assert STOCK.pointwise_convolution is keras.layers.Conv2D
+    assert issubclass(FUSED.depthwise_convolution, STOCK.depthwise_convolution)
+    assert STOCK.depthwise_convolution is keras.layers.DepthwiseConv2D
     assert FUSED.activations is STOCK.activations
     assert FUSED.channel_shuffle is STOCK.channel_shuffle
     assert FUSED.keras is STOCK.keras is keras

@@ -72,12 +72,13 @@ def _run_python(folder: Path, *arguments: str) -> Answer:
 
 
 _FORK_FOR_EACH = """
-import json, os, runpy, sys, tempfile
+import gc, json, os, runpy, sys, tempfile
 from tools.flag_config import import_tensorflow
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import_tensorflow()
 import keras
+gc.freeze()  # a child that ends need not collect what is not its own
 answers = {}
 for key, (name, *arguments) in json.loads(sys.argv[1]).items():
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
