@@ -7,6 +7,7 @@ JSON object with figures, settings, targets, command and machine.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,14 +58,31 @@ def finish(
     targets: Sequence[Mapping[str, Any]],
 ) -> None:
     """Prints the last line, and stores it with --output."""
-    document = to_plain(
-        {
-            "figures": figures,
-            "settings": settings,
-            "targets": list(targets),
-            **describe_provenance(sys.argv),
-        }
+    script = f"benchmarks.{Path(sys.argv[0]).stem}"
+    document = without_folders(
+        to_plain(
+            {
+                "figures": figures,
+                "settings": settings,
+                "targets": list(targets),
+                **describe_provenance(["python", "-m", script, *sys.argv[1:]]),
+            }
+        )
     )
     if _OUTPUT.value:
         write_json(Path(_OUTPUT.value), document)
     print(json.dumps(document))
+
+
+def without_folders(value: Any) -> Any:
+    """Returns plain JSON with absolute paths cut to their last part.
+
+    A stored result says nothing of the folders of the machine that it comes from.
+    """
+    if isinstance(value, dict):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_folders(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"(^|=)/\S*/", r"\1", value)
+    return value

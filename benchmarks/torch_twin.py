@@ -1,7 +1,7 @@
 """The network of an `Architecture` in PyTorch, for comparisons of speed.
 
-Covers what the comparisons need: convolutions, inverted residual blocks with parallel
-kernels and without squeeze-excite, and heads with one 1x1 convolution.
+Covers what the comparisons need: inverted residual blocks with parallel kernels and
+without squeeze-excite, and heads with one 1x1 convolution.
 """
 
 from __future__ import annotations
@@ -10,9 +10,64 @@ import torch  # pyright: ignore[reportMissingImports]  # optional
 from torch import nn  # pyright: ignore[reportMissingImports]  # optional
 
 from mobilenas_tf.layers.convolutions import same_padding
-from mobilenas_tf.spec import Architecture, InvertedResidual, walk_blocks
+from mobilenas_tf.spec import Architecture, Block, InvertedResidual, walk_blocks
 
 _ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
+_BATCH_NORM_SHARE = 0.01  # of a batch in the moving statistics, as in build_network
+
+
+def build_torch_network(architecture: Architecture) -> nn.Module:
+    """Returns the network, `[B, 3, H, W]` to logits `[B, K]`, with SAME padding.
+
+    Its weighted layers come in the order of use, each branch of a block by itself.
+
+    Raises:
+        ValueError: If the architecture has a part that the twin does not cover.
+    """
+    stem, head = architecture.stem, architecture.head
+    blocks = list(walk_blocks(architecture))
+    if (
+        not all(_is_covered(block) for _, block, _ in blocks)
+        or head.conv_channels is None
+        or head.hidden_channels is not None
+        or architecture.input_normalization != "symmetric"
+    ):
+        raise ValueError(
+            "architecture must have inverted residual blocks without squeeze-excite "
+            f"and a head of one convolution. Received: {architecture.name}"
+        )
+    size_px, channels = architecture.image_size_px, stem.out_channels
+    layers = _unit(
+        3,
+        channels,
+        stem.activation,
+        kernel_size=stem.kernel_size,
+        stride=stem.stride,
+        size_px=size_px,
+    )
+    size_px = -(-size_px // stem.stride)
+    for _, block, in_channels in blocks:
+        if isinstance(block, InvertedResidual):
+            layers.append(_Block(block, in_channels, size_px))
+            size_px, channels = -(-size_px // block.stride), block.out_channels
+    layers += _unit(channels, head.conv_channels, head.activation)
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers.append(nn.Linear(head.conv_channels, head.num_classes))
+    network = nn.Sequential(*layers)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = architecture.batch_norm_epsilon
+            module.momentum = _BATCH_NORM_SHARE
+    return network
+
+
+def _is_covered(block: Block) -> bool:
+    return (
+        isinstance(block, InvertedResidual)
+        and block.squeeze_excite is None
+        and block.expansion_groups == block.projection_groups == 1
+        and not block.has_shuffle
+    )
 
 
 class _Block(nn.Module):
@@ -39,46 +94,9 @@ class _Block(nn.Module):
         self.has_residual = block.has_residual
 
     def forward(self, x):
-        y = [branch(x) for branch in self.branches]
-        y = self.project(torch.cat(y, 1) if len(y) > 1 else y[0])
+        outputs = [branch(x) for branch in self.branches]
+        y = self.project(torch.cat(outputs, 1) if len(outputs) > 1 else outputs[0])
         return x + y if self.has_residual else y
-
-
-def build_torch_network(architecture: Architecture) -> nn.Module:
-    """Returns the network, `[B, 3, H, W]` to logits `[B, K]`, with SAME padding.
-
-    Raises:
-        ValueError: If the architecture has a part that the twin does not cover.
-    """
-    blocks = list(walk_blocks(architecture))
-    head = architecture.head
-    is_covered = all(
-        isinstance(block, InvertedResidual) and block.squeeze_excite is None
-        for _, block, _ in blocks
-    )
-    if not is_covered or head.conv_channels is None or head.hidden_channels:
-        raise ValueError(
-            "architecture must have inverted residual blocks without squeeze-excite "
-            f"and a head of one convolution. Received: {architecture.name}"
-        )
-    stem = architecture.stem
-    size_px = architecture.image_size_px
-    layers = _unit(
-        3,
-        stem.out_channels,
-        stem.activation,
-        kernel_size=stem.kernel_size,
-        stride=stem.stride,
-        size_px=size_px,
-    )
-    size_px, channels = -(-size_px // stem.stride), stem.out_channels
-    for _, block, in_channels in blocks:
-        layers.append(_Block(block, in_channels, size_px))
-        size_px, channels = -(-size_px // block.stride), block.out_channels
-    layers += _unit(channels, head.conv_channels, head.activation)
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    layers.append(nn.Linear(head.conv_channels, head.num_classes))
-    return nn.Sequential(*layers)
 
 
 def _unit(
@@ -91,24 +109,24 @@ def _unit(
     size_px: int = 1,
     groups: int = 1,
 ) -> list[nn.Module]:
-    """Returns convolution, batch norm and activation."""
+    """Returns convolution, batch norm and activation; `size_px` is the input's."""
     before, behind = same_padding(size_px, kernel_size, stride)
-    is_even = kernel_size == 1 or before == behind
-    padding = 0 if kernel_size == 1 or not is_even else before
-    layers: list[nn.Module] = [
+    is_even = before == behind
+    layers: list[nn.Module] = []
+    if not is_even:
+        layers.append(nn.ZeroPad2d((before, behind, before, behind)))
+    layers += [
         nn.Conv2d(
             in_channels,
             out_channels,
             kernel_size,
             stride,
-            padding,
+            padding=before if is_even else 0,
             groups=groups,
             bias=False,
         ),
-        nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.03),
+        nn.BatchNorm2d(out_channels),
     ]
-    if not is_even:
-        layers.insert(0, nn.ZeroPad2d((before, behind, before, behind)))
     if activation != "linear":
         layers.append(_ACTIVATIONS[activation](inplace=True))
     return layers
