@@ -37,11 +37,11 @@ def target(
     """
 
     def reaches(measured: float) -> bool:
-        return measured <= bound if at_most else measured >= bound
+        return bool(measured <= bound if at_most else measured >= bound)
 
     result = {
         "name": name,
-        "value": value,
+        "value": float(value),
         "target": f"{'<=' if at_most else '>='} {bound:g}",
         "met": reaches(value),
     }

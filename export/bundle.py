@@ -13,6 +13,7 @@ from export.tflite import convert_to_tflite
 from mobilenas_tf.json_io import write_bytes_atomically, write_json
 from mobilenas_tf.models.layer_set import STOCK
 from mobilenas_tf.models.network_io import load_network
+from mobilenas_tf.options import require
 from mobilenas_tf.provenance import describe_provenance
 from mobilenas_tf.training.data import ClassificationData
 
@@ -55,6 +56,12 @@ def export_run(
     Raises:
         ValueError: If the network does not take the data's images or classes.
     """
+    require(
+        max_parity_images is None or max_parity_images >= 1,
+        "at least 1 or not given",
+        "max_parity_images",
+        max_parity_images,
+    )
     architecture, network = load_network(run_path, layer_set=STOCK)
     wanted = (architecture.head.num_classes, architecture.image_size_px)
     if wanted != (data.num_classes, data.config.image_size_px):
@@ -62,13 +69,11 @@ def export_run(
             f"data must have the {wanted[0]} classes of {run_path} at {wanted[1]} px. "
             f"Received: {data.num_classes} classes at {data.config.image_size_px} px"
         )
-    calibration = data.calibration_images(
-        min(config.calibration_images, data.num_train)
+    config = dataclasses.replace(
+        config, calibration_images=min(config.calibration_images, data.num_train)
     )
     content = convert_to_tflite(
-        network,
-        dataclasses.replace(config, calibration_images=len(calibration)),
-        calibration,
+        network, config, data.calibration_images(config.calibration_images)
     )
     batches = list(data.test())
     images = np.concatenate([images for images, _ in batches])[:max_parity_images]

@@ -51,16 +51,17 @@ def open_classifier(
             class_predictor(network),
         )
     interpreter = load_interpreter(model, num_threads=num_threads)
-    shape = tuple(interpreter.get_input_details()[0]["shape"])
-    output_shape = tuple(interpreter.get_output_details()[0]["shape"])
-    if len(shape) != 4 or shape[1] != shape[2] or len(output_shape) != 2:
+    shape = interpreter.get_input_details()[0]["shape"].tolist()
+    output_shape = interpreter.get_output_details()[0]["shape"].tolist()
+    is_square = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
+    if not is_square or len(output_shape) != 2:
         raise ValueError(
             f"{name} must be a classifier of square images, [1, S, S, 3] to [1, K]. "
             f"Received: {shape} to {output_shape}"
         )
     return OpenClassifier(
         name,
-        int(shape[1]),
-        int(output_shape[1]),
+        shape[1],
+        output_shape[1],
         lambda images: predict(interpreter, np.asarray(images)).argmax(axis=-1),
     )

@@ -19,6 +19,7 @@ from mobilenas_tf.training.config import (
     DataConfig,
     OptimizerConfig,
     TrainingConfig,
+    check_warmup,
 )
 from tools import flag_config, run_flags
 
@@ -75,6 +76,15 @@ def main() -> None:
     supernet_cost = network_cost(space.supernet)
     budget = BudgetConfig(max_macs=values.budget_share * supernet_cost.macs)
     check_budget(space, budget)
+    uniform = uniform_network(
+        config.space,
+        num_classes=data.num_classes,
+        metric=budget.metric,
+        budget=budget.budget,
+        channel_divisor=config.channel_divisor,
+    )
+    for length in (search_training, training):
+        check_warmup(optimizer, length)
     root = run_flags.workdir()
     settings = {
         "tool": "demo",
@@ -104,13 +114,6 @@ def main() -> None:
         optimizer=optimizer,
         training=search_training,
     ).architecture
-    uniform = uniform_network(
-        config.space,
-        num_classes=data.num_classes,
-        metric=budget.metric,
-        budget=budget.budget,
-        channel_divisor=config.channel_divisor,
-    )
 
     def train_and_export(name: str, architecture: Architecture) -> dict:
         run = open_run(name)

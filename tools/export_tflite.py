@@ -17,6 +17,9 @@ from tools import flag_config, run_flags
 
 def main() -> None:
     """Exports what the flags describe."""
+    run_path = Path(flags.FLAGS.run)
+    config = flag_config.config_from_flags(ExportConfig)
+
     flag_config.import_tensorflow()
     from export.bundle import export_run
     from mobilenas_tf.architecture_source import open_architecture
@@ -24,8 +27,6 @@ def main() -> None:
     from mobilenas_tf.training.data import load_classification_data
     from mobilenas_tf.training.results import update_summary
 
-    run_path = Path(flags.FLAGS.run)
-    config = flag_config.config_from_flags(ExportConfig)
     data = load_classification_data(
         flag_config.config_from_flags(
             DataConfig, image_size_px=open_architecture(run_path).image_size_px

@@ -11,11 +11,13 @@ report.html into the run folder.
 from __future__ import annotations
 
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.spaces import named_space, space_image_size
 from mobilenas_tf.training.config import (
     AugmentationConfig,
     DataConfig,
     OptimizerConfig,
     TrainingConfig,
+    check_warmup,
 )
 from tools import flag_config, run_flags
 
@@ -24,13 +26,6 @@ SEARCH_TRAINING = TrainingConfig(epochs=12, dropout_rate=0.0)
 
 def main() -> None:
     """Runs the search that the flags describe."""
-    flag_config.import_tensorflow()
-    from mobilenas_tf.reporting.page import write_report
-    from mobilenas_tf.search.figs import check_budget, search_figs
-    from mobilenas_tf.spaces import named_space, space_image_size
-    from mobilenas_tf.training.data import describe_balance, load_classification_data
-    from mobilenas_tf.training.run_dir import open_run_dir
-
     config = flag_config.config_from_flags(FigsConfig)
     budget = flag_config.config_from_flags(BudgetConfig)
     data_config = flag_config.config_from_flags(
@@ -39,6 +34,14 @@ def main() -> None:
     augmentation = flag_config.config_from_flags(AugmentationConfig)
     optimizer = flag_config.config_from_flags(OptimizerConfig)
     training = flag_config.config_from_flags(TrainingConfig)
+    check_warmup(optimizer, training)
+
+    flag_config.import_tensorflow()
+    from mobilenas_tf.reporting.page import write_report
+    from mobilenas_tf.search.figs import check_budget, search_figs
+    from mobilenas_tf.training.data import describe_balance, load_classification_data
+    from mobilenas_tf.training.run_dir import open_run_dir
+
     data = load_classification_data(data_config, augmentation)
     space = named_space(
         config.space,

@@ -11,12 +11,20 @@ from __future__ import annotations
 
 from absl import flags
 
-from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
+from mobilenas_tf.training.config import (
+    OptimizerConfig,
+    TrainingConfig,
+    check_warmup,
+)
 from tools import flag_config, network_flags, run_flags
 
 
 def main() -> None:
     """Trains what the flags describe."""
+    optimizer = flag_config.config_from_flags(OptimizerConfig)
+    training = flag_config.config_from_flags(TrainingConfig)
+    check_warmup(optimizer, training)
+
     flag_config.import_tensorflow()
     from mobilenas_tf.models.initialization import weight_initializer
     from mobilenas_tf.reporting.page import write_report
@@ -29,8 +37,6 @@ def main() -> None:
     )
     from mobilenas_tf.training.run_dir import open_run_dir
 
-    optimizer = flag_config.config_from_flags(OptimizerConfig)
-    training = flag_config.config_from_flags(TrainingConfig)
     architecture, data = network_flags.open_fitted()
     initialize = weight_initializer(flags.FLAGS.init_weights, architecture)
     run = open_run_dir(

@@ -18,7 +18,8 @@ def uniform_network(
 
     A width multiplier scales the channels of stem, stages and head, as MobileNetV2's
     does: the largest one that fits the budget. As rounding to the divisor makes its
-    steps coarse, a second factor then widens all expansions alike, as far as it fits.
+    steps coarse, a second factor then widens all expansions alike, and a third one the
+    head, each as far as it fits.
 
     Args:
         name: A named space.
@@ -32,7 +33,9 @@ def uniform_network(
     """
     table = lookup("space", name, TABLES)()
 
-    def scaled(multiplier: float, expansion: float = 1.0) -> Architecture:
+    def scaled(
+        multiplier: float, expansion: float = 1.0, head_factor: float = 1.0
+    ) -> Architecture:
         rows = tuple(
             dataclasses.replace(
                 row,
@@ -46,7 +49,7 @@ def uniform_network(
         )
         stem, head = (
             round_channels(channels * multiplier, channel_divisor)
-            for channels in (table.stem_channels, table.head_channels)
+            for channels in (table.stem_channels, table.head_channels * head_factor)
         )
         return build_supernet(
             f"{name}_uniform",
@@ -67,7 +70,10 @@ def uniform_network(
         )
     multiplier = _largest(lambda factor: fits(scaled(factor)), 0.001)
     expansion = _largest(lambda factor: fits(scaled(multiplier, factor)), 1.0)
-    return scaled(multiplier, expansion)
+    head_factor = _largest(
+        lambda factor: fits(scaled(multiplier, expansion, factor)), 1.0
+    )
+    return scaled(multiplier, expansion, head_factor)
 
 
 def _largest(fits: Callable[[float], bool], smallest: float) -> float:

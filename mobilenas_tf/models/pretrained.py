@@ -70,7 +70,7 @@ def load_imagenet_weights(
             not its twin; `model` is unchanged then.
         ConnectionError: If the weights cannot be downloaded.
     """
-    _check_architecture(architecture)
+    check_pretrained(architecture)
     twin: Any = _download(architecture) if source is None else source
     if architecture.input_normalization == "imagenet":
         _check_normalization(twin)
@@ -108,7 +108,8 @@ def _layer_pairs(model: Any, twin: Any) -> list[tuple[Any, Any]]:
     return list(zip(ours, theirs, strict=True))
 
 
-def _check_architecture(architecture: Architecture) -> None:
+def check_pretrained(architecture: Architecture) -> None:
+    """Raises a ValueError if there are no ImageNet weights for an architecture."""
     name = architecture.name
     if name not in PRETRAINED:
         raise ValueError(

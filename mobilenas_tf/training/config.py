@@ -238,3 +238,13 @@ class TrainingConfig:
             value = getattr(self, field)
             require(0 <= value < 1, "in [0, 1)", field, value)
         require(self.seed >= 0, "0 or more", "seed", self.seed)
+
+
+def check_warmup(optimizer: OptimizerConfig, training: TrainingConfig) -> None:
+    """Raises a ValueError unless the warm-up ends before the run does."""
+    require(
+        optimizer.warmup_epochs < training.epochs,
+        f"less than the run's {training.epochs} epochs",
+        "warmup_epochs",
+        optimizer.warmup_epochs,
+    )

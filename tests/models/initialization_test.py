@@ -54,16 +54,18 @@ def test_trained_weights_go_before_inherited_ones(tmp_path):
 
 
 def test_imagenet_weights_are_asked_for_this_architecture(monkeypatch):
-    asked = []
+    asked, asked_for = [], []
 
     def load(network, architecture):
         asked.append((network, architecture))
         return ("head.classifier",)
 
+    monkeypatch.setattr(initialization, "check_pretrained", asked_for.append)
     monkeypatch.setattr(initialization, "load_imagenet_weights", load)
     network = filled(0.0)
     weight_initializer("imagenet", ARCHITECTURE)(network)
     assert asked == [(network, ARCHITECTURE)]
+    assert asked_for == [ARCHITECTURE]
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):
