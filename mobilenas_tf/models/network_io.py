@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -38,7 +37,9 @@ def save_network(
 ) -> None:
     """Writes a network's architecture and weights into a folder, each file whole."""
     folder = Path(folder)
-    arrays = {key: np.asarray(variable) for key, variable in _weights(network).items()}
+    arrays: dict[str, Any] = {
+        key: np.asarray(variable) for key, variable in _weights(network).items()
+    }
     with replace_when_whole(folder / weights_file) as temporary:
         np.savez(temporary, **arrays)
     write_architecture(folder / ARCHITECTURE_FILE, architecture)

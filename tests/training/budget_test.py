@@ -135,8 +135,9 @@ def test_the_closed_loop_holds_its_target(usefulness, budget_share):
         noise = rng.normal(0, 0.5 * np.abs(gradient).mean(), 200)
         logits += optimizer.update(gradient + noise)
     held = np.array(costs[-steps // 10 :]) / schedule.aim / budget
-    # The strength has to grow with the use, which takes its time.
-    assert held.mean() == pytest.approx(1.0, abs=0.03 if usefulness <= 1 else 0.1)
+    # The strength has to grow with the use, which takes its time; the derived network
+    # is cut to the budget, so what is left here only moves its threshold from 0.5.
+    assert held.mean() == pytest.approx(1.0, abs=0.06 if usefulness <= 1 else 0.2)
     assert held.std() < 0.02
 
 
