@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mobilenas_tf.spec import Architecture
+from mobilenas_tf.spec import Architecture, InvertedResidual, walk_blocks
 from mobilenas_tf.widths import WidthGroup, resize, width_groups
 
 Genotype = dict[str, int]
@@ -151,6 +151,14 @@ def width_space(
             "channel_divisor must be an integer of at least 1. "
             f"Received: channel_divisor={channel_divisor}"
         )
+    for path, block, _ in walk_blocks(supernet):
+        if isinstance(block, InvertedResidual) and (
+            block.expansion_groups > 1 or block.projection_groups > 1
+        ):
+            raise ValueError(
+                "supernet must have no grouped 1x1 convolutions, as they tie channels "
+                f"to their neighbours. Received: groups in {path} of {supernet.name}"
+            )
     choices = []
     for group in width_groups(supernet):
         first = 0 if group.is_kernel else min(channel_divisor, group.channels)

@@ -216,3 +216,10 @@ def test_sample_mutate_and_crossover_stay_in_the_space(name, seed):
     ]
     for genotype in (*parents, *children):
         space.resolve(genotype)
+
+
+def test_grouped_convolutions_have_no_space_of_widths():
+    block = InvertedResidual(8, (Branch(3, 16),), expansion_groups=2)
+    supernet = Architecture("grouped", 8, Convolution(8), (Stage((block,)),), Head(2))
+    with pytest.raises(ValueError, match="no grouped 1x1.*stage1/block0 of grouped"):
+        width_space("grouped", supernet)

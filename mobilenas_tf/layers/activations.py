@@ -38,6 +38,14 @@ class ChannelShuffle(keras.layers.Layer):
         super().__init__(**kwargs)
         self.groups = groups
 
+    def build(self, input_shape):
+        """Checks that the channels divide into the groups."""
+        if input_shape[-1] % self.groups:
+            raise ValueError(
+                f"groups must divide the {input_shape[-1]} channels. "
+                f"Received: groups={self.groups}"
+            )
+
     def call(self, inputs):
         """Returns `[B, H, W, C]` with channel `g * (C / G) + i` at `i * G + g`."""
         _, height, width, channels = inputs.shape

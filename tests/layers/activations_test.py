@@ -51,3 +51,9 @@ def test_shuffle_undone_by_the_other_number_of_groups():
     np.testing.assert_array_equal(
         np.array(ChannelShuffle(4)(ChannelShuffle(3)(IMAGES))), IMAGES
     )
+
+
+def test_groups_that_do_not_divide_the_channels_are_refused():
+    images = np.zeros((1, 2, 2, 6), np.float32)
+    with pytest.raises(ValueError, match="groups must divide the 6 channels"):
+        ChannelShuffle(4)(images)
