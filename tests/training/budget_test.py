@@ -138,7 +138,7 @@ def test_the_closed_loop_holds_its_target(usefulness, budget_share):
     # The strength has to grow with the use, which takes its time; the derived network
     # is cut to the budget, so what is left here only moves its threshold from 0.5.
     assert held.mean() == pytest.approx(1.0, abs=0.06 if usefulness <= 1 else 0.2)
-    assert held.std() < 0.02
+    assert held.std() < (0.02 if usefulness <= 1 else 0.04)
 
 
 def test_the_controller_is_a_layer_that_a_checkpoint_can_hold(tmp_path):
