@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from mobilenas_tf.costs.network import cost_function, network_cost
 from mobilenas_tf.costs.ops import Cost
@@ -42,6 +43,8 @@ from mobilenas_tf.training.search_trainer import SearchTrainer
 
 # Log-odds that a gate can travel in a search; decides Adam's default learning rate.
 GATE_TRAVEL = 40.0
+# A search whose expected cost ends over this share of the budget was too short.
+_LATE = 1.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +127,7 @@ def search_figs(
             "gate_entropy": _mean_entropy(supernet),
         }
 
-    run_epochs(
+    last = run_epochs(
         trainer,
         data.train_epoch,
         epochs=training.epochs,
@@ -133,6 +136,12 @@ def search_figs(
         evaluate=evaluate,
         checkpoint_every_epochs=training.checkpoint_every_epochs,
     )
+    if last["expected_cost"] > _LATE * budget.budget:
+        logging.warning(
+            "The expected cost is still %.0f %% of the budget: what does not fit is "
+            "cut off by rank. Search for more epochs.",
+            100 * last["expected_cost"] / budget.budget,
+        )
     probabilities = {
         path: np.asarray(p) for path, p in supernet.keep_probabilities().items()
     }
