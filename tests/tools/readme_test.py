@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BINARIES = sorted(path.stem for path in ROOT.glob("tools/*.py"))
 FLAG = re.compile(r"--(\w+)(?:=([\w.]+))?")
+EVIDENCE = re.compile(r"`python -m benchmarks\.(\w+)([^`]*)`")
 CALL = re.compile(r"python -m tools\.(\w+)")
 
 
@@ -72,7 +73,8 @@ def test_every_binary_of_the_readme_exists_and_has_the_flags() -> None:
 def test_every_flag_of_the_readme_is_some_binarys() -> None:
     known = frozenset().union(*(_flags(binary) for binary, _ in _commands(README)))
     of_others = {"logdir"}  # tensorboard's
-    used = {name for name, _ in FLAG.findall(README)} - of_others
+    readme = EVIDENCE.sub("", README)
+    used = {name for name, _ in FLAG.findall(readme)} - of_others
     assert used <= known | {"help"}
 
 
@@ -94,9 +96,13 @@ def test_every_name_in_the_readme_is_known(flag: str, known: set[str]) -> None:
     assert values <= set(known)
 
 
-def test_every_evidence_script_of_the_readme_exists() -> None:
-    for name in re.findall(r"python -m benchmarks\.(\w+)", README):
-        assert (ROOT / "benchmarks" / f"{name}.py").exists(), name
+def test_every_evidence_script_of_the_readme_exists_and_has_the_flags() -> None:
+    commands = EVIDENCE.findall(README)
+    assert len(commands) >= 5
+    for name, arguments in commands:
+        source = (ROOT / "benchmarks" / f"{name}.py").read_text()
+        for flag, _ in FLAG.findall(arguments):
+            assert f'"{flag}"' in source, f"benchmarks.{name} --{flag}"
 
 
 def test_every_target_of_make_in_the_readme_exists() -> None:
