@@ -9,7 +9,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from export.benchmark.result import BenchmarkResult, Device
 from export.config import BenchmarkConfig
 from export.interpreter import load_interpreter, read_tflite
+from mobilenas_tf.provenance import cpu_model
 
 
 def benchmark_models(
@@ -129,17 +129,8 @@ def _count_delegate_partitions(interpreter: Interpreter) -> int:
 def describe_host() -> Device:
     """Returns this machine's description."""
     return Device(
-        cpu=_cpu_name(),
+        cpu=cpu_model(),
         num_cores=os.cpu_count() or 1,
         operating_system=platform.platform(),
         runtime=f"LiteRT {importlib.metadata.version('ai-edge-litert')}",
     )
-
-
-def _cpu_name() -> str:
-    cpu_info = Path("/proc/cpuinfo")
-    if cpu_info.exists():
-        for line in cpu_info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

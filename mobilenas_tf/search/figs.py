@@ -113,7 +113,7 @@ def search_figs(
         seed=1000 * training.seed,
     )
     trainer = _trainer(supernet, data, config, budget, optimizer, training)
-    cost = cost_function(space.supernet, budget.metric)
+    cost = trainer.expected_cost
     predict = class_predictor(supernet.model)
 
     def evaluate() -> dict[str, float]:

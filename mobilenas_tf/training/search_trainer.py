@@ -29,7 +29,7 @@ class SearchTrainer(keras.Model):
     Source: Ray Chaudhuri et al., arXiv:2006.09581, and its reference code (task loss
     plus weighted expected cost). Differs: an optimizer of their own for the gates,
     a budget in place of a fixed strength, and (with `penalty="probability"`) the
-    exact expected cost of independent gates, where the reference multiplies sampled
+    expected cost of independent gates, where the reference multiplies sampled
     masks by counts of living channels that carry no gradient.
     """
 
