@@ -278,16 +278,18 @@ def feature_channels(architecture: Architecture) -> int:
 
 
 def with_head(
-    architecture: Architecture, *, num_classes: int, image_size_px: int | None = None
+    architecture: Architecture,
+    *,
+    num_classes: int | None = None,
+    image_size_px: int | None = None,
 ) -> Architecture:
-    """Returns the architecture for another number of classes or input size."""
-    return dataclasses.replace(
-        architecture,
-        head=dataclasses.replace(architecture.head, num_classes=num_classes),
-        image_size_px=architecture.image_size_px
-        if image_size_px is None
-        else image_size_px,
-    )
+    """Returns the architecture for other classes or another input size; None keeps."""
+    head = architecture.head
+    if num_classes is not None:
+        head = dataclasses.replace(head, num_classes=num_classes)
+    if image_size_px is None:
+        image_size_px = architecture.image_size_px
+    return dataclasses.replace(architecture, head=head, image_size_px=image_size_px)
 
 
 def describe_block(block: Block) -> str:

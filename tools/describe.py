@@ -20,12 +20,9 @@ def main() -> None:
     from mobilenas_tf.spec import describe_block, walk_blocks, with_head
 
     values = flags.FLAGS
-    architecture = open_architecture(values.architecture)
     architecture = with_head(
-        architecture,
-        num_classes=architecture.head.num_classes
-        if values.num_classes is None
-        else values.num_classes,
+        open_architecture(values.architecture),
+        num_classes=values.num_classes,
         image_size_px=values.image_size_px,
     )
     cost = network_cost(architecture)

@@ -42,24 +42,23 @@ def define_fitting() -> None:
 def open_fitted() -> tuple[Architecture, ClassificationData]:
     """Returns the architecture of the flags for the data set of the flags."""
     from mobilenas_tf.architecture_source import fit_architecture, open_architecture
+    from mobilenas_tf.spec import with_head
     from mobilenas_tf.training.data import load_classification_data
     from mobilenas_tf.zoo import ZOO
 
     values = flags.FLAGS
-    architecture = open_architecture(values.architecture)
+    architecture = with_head(
+        open_architecture(values.architecture), image_size_px=values.image_size_px
+    )
     data = load_classification_data(
         flag_config.config_from_flags(
-            DataConfig,
-            image_size_px=architecture.image_size_px
-            if values.image_size_px is None
-            else values.image_size_px,
+            DataConfig, image_size_px=architecture.image_size_px
         ),
         flag_config.config_from_flags(AugmentationConfig),
     )
     architecture = fit_architecture(
         architecture,
         num_classes=data.num_classes,
-        image_size_px=values.image_size_px,
         replace_head=values.replace_head or architecture.name in ZOO,
     )
     return architecture, data

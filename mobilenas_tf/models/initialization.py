@@ -61,7 +61,6 @@ def _check_same_layers(run_path: Path, architecture: Architecture) -> None:
     found = read_architecture(run_path / ARCHITECTURE_FILE)
     resized = with_head(
         dataclasses.replace(found, name=architecture.name),
-        num_classes=found.head.num_classes,
         image_size_px=architecture.image_size_px,
     )
     if resized != architecture:

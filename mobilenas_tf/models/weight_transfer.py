@@ -174,19 +174,18 @@ def _copy_head(
     cut: _Cut, whole: Architecture, inputs: Indices, selection: Selection
 ) -> None:
     head = whole.head
+
+    def kept(path: str, channels: int) -> Indices:
+        mask = selection.masks.get(path)
+        return np.arange(channels) if mask is None else np.flatnonzero(mask)
+
     if head.conv_channels is not None:
-        mask = selection.masks.get("head/conv")
-        outputs = (
-            np.arange(head.conv_channels) if mask is None else np.flatnonzero(mask)
-        )
+        outputs = kept("head/conv", head.conv_channels)
         cut.copy(("head", "conv"), ("head", "conv"), {2: inputs, 3: outputs})
-        cut.copy_norm("head", "head", outputs, mask)
+        cut.copy_norm("head", "head", outputs, selection.masks.get("head/conv"))
         inputs = outputs
     if head.hidden_channels is not None:
-        mask = selection.masks.get("head/hidden")
-        outputs = (
-            np.arange(head.hidden_channels) if mask is None else np.flatnonzero(mask)
-        )
+        outputs = kept("head/hidden", head.hidden_channels)
         cut.copy(
             ("head", "hidden"), ("head", "hidden"), {0: inputs, 1: outputs}, outputs
         )
