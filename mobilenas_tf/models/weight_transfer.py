@@ -6,7 +6,7 @@ The compact network then computes what the supernet with hard gates computes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -15,8 +15,8 @@ from mobilenas_tf.models.compact import layer_name
 from mobilenas_tf.models.derive import Selection
 from mobilenas_tf.models.supernet import Supernet
 from mobilenas_tf.spec import (
-    Architecture,
     Convolution,
+    Head,
     InvertedResidual,
     Pooling,
     walk_blocks,
@@ -114,7 +114,8 @@ def transfer_weights(
         else:
             live = written
         inputs = outputs
-    _copy_head(cut, whole, inputs, selection)
+    head_mask = selection.masks.get("head/conv")
+    _copy_head(cut, whole.head, inputs, kept, head_mask)
 
 
 def _copy_block(
@@ -171,18 +172,17 @@ def _grouped(
 
 
 def _copy_head(
-    cut: _Cut, whole: Architecture, inputs: Indices, selection: Selection
+    cut: _Cut,
+    head: Head,
+    inputs: Indices,
+    kept: Callable[[str, int], Indices],
+    mask: np.ndarray | None,
 ) -> None:
-    head = whole.head
-
-    def kept(path: str, channels: int) -> Indices:
-        mask = selection.masks.get(path)
-        return np.arange(channels) if mask is None else np.flatnonzero(mask)
-
+    """Copies the head; `kept` gives a group's channels, `mask` the convolution's."""
     if head.conv_channels is not None:
         outputs = kept("head/conv", head.conv_channels)
         cut.copy(("head", "conv"), ("head", "conv"), {2: inputs, 3: outputs})
-        cut.copy_norm("head", "head", outputs, selection.masks.get("head/conv"))
+        cut.copy_norm("head", "head", outputs, mask)
         inputs = outputs
     if head.hidden_channels is not None:
         outputs = kept("head/hidden", head.hidden_channels)

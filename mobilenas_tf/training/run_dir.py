@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
 from mobilenas_tf.json_io import (
     read_json,
     to_plain,
@@ -34,7 +35,7 @@ class RunDir:
     @property
     def architecture_path(self) -> Path:
         """Returns where the found or trained network's architecture stands."""
-        return self.path / "architecture.json"
+        return self.path / ARCHITECTURE_FILE
 
     @property
     def checkpoints_path(self) -> Path:
