@@ -120,7 +120,7 @@ def _run(pair: Pair) -> dict[str, Any]:
         AugmentationConfig(),
     )
     whole = getattr(network_cost(space.supernet), pair.metric)
-    budget = BudgetConfig(**{f"max_{pair.metric}": pair.share * whole})
+    budget = BudgetConfig(**{f"max_{pair.metric}": (pair.share * whole,)})
     with tempfile.TemporaryDirectory() as folder:
         run = open_run_dir(Path(folder) / "run", config={}, command=["budgets"])
         result = search_figs(
@@ -148,8 +148,8 @@ def _run(pair: Pair) -> dict[str, Any]:
         "divisor": pair.channel_divisor,
         "metric": pair.metric,
         "budget_share": pair.share,
-        "cost_over_budget": getattr(result.cost, pair.metric) / budget.budget,
-        "baseline_over_budget": _multiplier_cost(space, budget) / budget.budget,
+        "cost_over_budget": getattr(result.cost, pair.metric) / budget.budgets[0],
+        "baseline_over_budget": _multiplier_cost(space, budget) / budget.budgets[0],
         "threshold": result.selection.threshold,
         "max_difference": difference,
         "seconds": time.monotonic() - started,
@@ -170,7 +170,7 @@ def _multiplier_cost(space: SearchSpace, budget: BudgetConfig) -> float:
             for group in width_groups(space.supernet)
         }
         cost = getattr(network_cost(space.resolve(genotype)), budget.metric)
-        if cost <= budget.budget:
+        if cost <= budget.budgets[0]:
             best = max(best, cost)
     return best
 

@@ -65,6 +65,26 @@ class SearchSpace:
                 )
         return resize(self.supernet, genotype)
 
+    def narrowed(self, widths: Mapping[str, int]) -> SearchSpace:
+        """Returns the part of the space in which no width is above the given one.
+
+        Args:
+            widths: One of its values for every decision. A decision that is left with
+                the value 0 disappears with its kernel; some kernel of every block
+                must stay, as later blocks would else move up to other paths.
+        """
+        choices = tuple(
+            Choice(
+                choice.path,
+                tuple(value for value in choice.values if value <= widths[choice.path]),
+            )
+            for choice in self.choices
+            if widths[choice.path]
+        )
+        return dataclasses.replace(
+            self, supernet=resize(self.supernet, widths), choices=choices
+        )
+
     def largest(self) -> Genotype:
         """Returns every decision at its largest value."""
         return {choice.path: choice.values[-1] for choice in self.choices}

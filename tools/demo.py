@@ -74,13 +74,13 @@ def main() -> None:
         channel_divisor=config.channel_divisor,
     )
     supernet_cost = network_cost(space.supernet)
-    budget = BudgetConfig(max_macs=values.budget_share * supernet_cost.macs)
+    budget = BudgetConfig(max_macs=(values.budget_share * supernet_cost.macs,))
     check_budget(space, budget)
     uniform = uniform_network(
         config.space,
         num_classes=data.num_classes,
         metric=budget.metric,
-        budget=budget.budget,
+        budget=budget.budgets[0],
         channel_divisor=config.channel_divisor,
     )
     for length in (search_training, training):
@@ -103,7 +103,7 @@ def main() -> None:
     print(describe_balance(data))
     print(
         f"Searching {config.space}: {supernet_cost.macs / 1e6:.2f} M multiply-adds, "
-        f"budget {budget.budget / 1e6:.2f} M"
+        f"budget {budget.budgets[0] / 1e6:.2f} M"
     )
     found = search_figs(
         space,
@@ -149,7 +149,7 @@ def main() -> None:
     report = write_report(root)
     print(format_table(SUMMARY_COLUMNS, rows))
     run_flags.finish(
-        {"rows": rows, "budget_macs": budget.budget, "report": str(report)},
+        {"rows": rows, "budget_macs": budget.budgets[0], "report": str(report)},
         f"For the phone: {rows[0]['model']}. Everything to look at: {report}",
     )
 

@@ -46,7 +46,7 @@ def define_flags(
     """Defines one flag for each field of a config dataclass.
 
     A field's type may be int, float, bool, str or a Literal of strings, each also
-    optional (`int | None`); its help is `metadata["help"]`. A field without a default
+    optional (`int | None`), or `tuple[float, ...]`, given as `1,2.5`; its help is `metadata["help"]`. A field without a default
     becomes a flag that must be given. Two dataclasses that have a field in common share
     its flag.
 
@@ -223,14 +223,48 @@ def _make_flag(
     choices = typing.get_args(annotation)
     if annotation in define_by_type:
         define_by_type[annotation](name, default, help_text, flag_values=scratch)
+    elif annotation == tuple[float, ...]:
+        flags.DEFINE(
+            _NumbersParser(),
+            name,
+            default,
+            help_text,
+            flag_values=scratch,
+            serializer=_NumbersSerializer(),
+        )
     elif typing.get_origin(annotation) is Literal and {*map(type, choices)} == {str}:
         flags.DEFINE_enum(name, default, choices, help_text, flag_values=scratch)
     else:
         raise ValueError(
-            f"{where} must be of type int, float, bool, str or a Literal of strings, "
-            f"or an optional one of these. Received: {annotation}"
+            f"{where} must be of type int, float, bool, str, a Literal of strings, an "
+            f"optional one of these, or tuple[float, ...]. Received: {annotation}"
         )
     return scratch[name]
+
+
+class _NumbersParser(flags.ArgumentParser[tuple[float, ...]]):
+    """Reads `8e6,6e6`."""
+
+    def parse(self, argument: Any) -> tuple[float, ...]:
+        """Returns the numbers of a flag's text; absl hands defaults as they are."""
+        if not isinstance(argument, str):
+            return tuple(argument)
+        try:
+            return tuple(float(part) for part in argument.split(","))
+        except ValueError as error:
+            raise ValueError(
+                f"must be numbers with commas between them ({error})"
+            ) from error
+
+    def flag_type(self) -> str:
+        """Returns the name of the type in help texts."""
+        return "numbers separated by commas"
+
+
+class _NumbersSerializer(flags.ArgumentSerializer[tuple[float, ...]]):
+    def serialize(self, value: tuple[float, ...]) -> str:
+        """Returns the text that `_NumbersParser` reads."""
+        return ",".join(map(repr, value))
 
 
 def _check_same(flag: flags.Flag[Any], shared: flags.Flag[Any]) -> None:

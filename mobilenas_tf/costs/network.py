@@ -47,9 +47,9 @@ def network_cost(
     With independent gates the expected number of multiply-adds of a convolution is
     `k^2 H W E[C_in] E[C_out]`: the formula for fixed networks, evaluated at the
     expected widths. A network whose gates are hard costs exactly what the resized
-    network costs. In between, two products are of widths that are not independent (a
-    residual block without expansion has its input's channels inside, and a block's own
-    presence decides about its output), and the value is an approximation there.
+    network costs. In between, a residual block without expansion multiplies the width
+    of its input with itself, and a block's presence multiplies widths that depend on
+    it: the value is an approximation there.
 
     Args:
         architecture: The (largest) network.

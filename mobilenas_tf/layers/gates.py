@@ -6,6 +6,7 @@ The maths is in `relaxations`; which channels a mask acts on is the builder's ma
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import keras
@@ -111,6 +112,10 @@ class LogisticSigmoidGate(keras.layers.Layer):
         """Returns `P(channel kept)`, `[channels]`, differentiable in the logits."""
         return keep_probability(self.logits)
 
+    def priced_channels(self):
+        """Returns what the penalty counts: the keep probabilities."""
+        return self.keep_probabilities()
+
     def get_config(self):
         """Returns the constructor's arguments."""
         return {
@@ -169,6 +174,10 @@ class HardConcreteGate(keras.layers.Layer):
         """Returns `P(z != 0)`, `[channels]`, differentiable in the logits."""
         return hard_concrete_keep_probability(self.logits)
 
+    def priced_channels(self):
+        """Returns what the penalty counts: the keep probabilities."""
+        return self.keep_probabilities()
+
     def get_config(self):
         """Returns the constructor's arguments."""
         return {
@@ -179,8 +188,67 @@ class HardConcreteGate(keras.layers.Layer):
         }
 
 
+class BatchNormScaleGate(keras.layers.Layer):
+    """AtomNAS' criterion: a channel lives while its batch-norm scale is not near 0.
+
+    Has no variables of its own. The mask is `1[s > threshold]`, where s `[C]` is the
+    largest `|gamma|` of the batch norms that make the channel; the penalty reaches
+    gamma as L1, weighted with what the channel costs. Does not sample.
+
+    Source: Mei et al., AtomNAS, arXiv:1912.09640, section 3.2 (penalty and threshold);
+    the largest of several producers: morph_net's Gamma regularizer.
+    Differs: the threshold is 0.01 instead of 0.001, as our learning rates, and with
+    them the steps around 0, are larger; a dead channel's offset is 0 too; blocks'
+    outputs are searched like their kernels, where AtomNAS leaves them as they are.
+    """
+
+    def __init__(self, channels: int, *, threshold: float = 0.01, **kwargs):
+        """Creates a gate for `channels` channels."""
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.threshold = threshold
+
+    def follow(self, norms: Callable[[], Sequence[keras.Layer]]) -> None:
+        """Takes the function that returns the batch norms, built, of the channels.
+
+        A function, as the variables of a layer among the attributes would count as
+        the gate's own, and as more producers come while a network is being built.
+        """
+        self._norms = norms
+
+    def scales(self):
+        """Returns s `[C]`, differentiable in the batch norms' scales."""
+        return ops.max(ops.stack([ops.abs(n.gamma) for n in self._norms()]), axis=0)
+
+    def call(self, inputs, training=None):
+        """Returns the mask `[channels]`, 0 or 1, without gradient."""
+        return ops.stop_gradient(ops.cast(self.scales() > self.threshold, "float32"))
+
+    def compute_output_shape(self, input_shape):
+        """Returns `(channels,)`: a mask has no batch axis."""
+        return (self.channels,)
+
+    def keep_probabilities(self):
+        """Returns `s / (s + threshold)`, `[channels]`: above 0.5 where it lives."""
+        return self.scales() / (self.scales() + self.threshold)
+
+    def priced_channels(self):
+        """Returns the mask `[channels]` with the gradient of s."""
+        scales = self.scales()
+        mask = ops.cast(scales > self.threshold, "float32")
+        return scales + ops.stop_gradient(mask - scales)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "threshold": self.threshold,
+        }
+
+
 def _within_published_range(logits):
     return ops.clip(logits, math.log(1e-2), math.log(1e2))
 
 
-Gate = LogisticSigmoidGate | HardConcreteGate
+Gate = LogisticSigmoidGate | HardConcreteGate | BatchNormScaleGate

@@ -8,7 +8,7 @@ nothing but the gates. Layer names follow the paths of the architecture with dot
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,7 +24,7 @@ from mobilenas_tf.spec import (
     SqueezeExcite,
     walk_blocks,
 )
-from mobilenas_tf.widths import kernel_path
+from mobilenas_tf.widths import kernel_path, output_groups
 
 Tensor = Any
 # ImageNet's mean and standard deviation of RGB in [0, 1] (torchvision, Keras).
@@ -38,6 +38,7 @@ class _Maker:
 
     layer_set: LayerSet
     gates: Mapping[str, Layer]
+    output_of: Mapping[str, str]
     batch_norm_momentum: float
     batch_norm_epsilon: float
     dropout_rate: float
@@ -46,17 +47,27 @@ class _Maker:
     def layers(self) -> Any:
         return self.layer_set.keras.layers
 
-    def mask(self, path: str, x: Tensor) -> Tensor | None:
+    def mask(self, path: str, x: Tensor, norm: Layer | None = None) -> Tensor | None:
         """Returns the mask `[C]` of the gate at `path`, None where there is none."""
-        return self.gates[path](x) if path in self.gates else None
+        return self.gates[path](x, norm) if path in self.gates else None
 
-    def batch_norm(self, path: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def batch_norm(self, path: str, x: Tensor) -> Layer:
+        """Returns the batch norm of x, built."""
         layer = self.layer_set.batch_normalization(
             momentum=self.batch_norm_momentum,
             epsilon=self.batch_norm_epsilon,
             name=layer_name(path, "bn"),
         )
-        return layer(x) if mask is None else layer(x, channel_scale=mask)
+        layer.build(x.shape)
+        return layer
+
+    def gated_norm(
+        self, path: str, x: Tensor, group: str
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns x normalised and masked by its group's gate, and the mask."""
+        norm = self.batch_norm(path, x)
+        mask = self.mask(group, x, norm)
+        return _scaled(norm, x, mask), mask
 
     def activation(self, path: str, x: Tensor, kind: str) -> Tensor:
         if kind == "linear":
@@ -87,16 +98,18 @@ def build_network(
     Args:
         architecture: What to build.
         layer_set: The flavour of the layers.
-        gates: Layers `x -> mask [C]` by gate path, for a supernet: width paths, and
-            `<producer>/output` for the output of the stem and of every block. Masks
-            multiply scale and offset of the batch norm that makes the channels: as
-            all activations map 0 to 0, a mask of 0 leaves an exact 0.
+        gates: Functions `(x, norm) -> mask [C]` by width path, for a supernet; asked
+            by every block that writes the group, with the batch norm (None where there
+            is none) that makes the channels. Masks multiply
+            its scale and offset: as all activations map 0 to 0, a mask of 0 leaves an
+            exact 0.
         dropout_rate: Before the classifier, while training.
         batch_norm_momentum: Share of the moving statistics that each step keeps.
     """
     maker = _Maker(
         layer_set,
         gates or {},
+        output_groups(architecture),
         batch_norm_momentum,
         architecture.batch_norm_epsilon,
         dropout_rate,
@@ -113,7 +126,7 @@ def build_network(
             ],
             name="input_normalization",
         )(x)
-    # `live` is the mask of channels of x that some gate has kept, None if ungated.
+    # `live` is the mask of the channels of x, None where they are not gated.
     x, live = _convolution(maker, "stem", architecture.stem, x)
     for path, block, _ in walk_blocks(architecture):
         if isinstance(block, InvertedResidual):
@@ -137,8 +150,7 @@ def _convolution(
         use_bias=False,
         name=layer_name(path, "conv"),
     )(x)
-    mask = maker.mask(f"{path}/output", x)
-    x = maker.batch_norm(path, x, mask)
+    x, mask = maker.gated_norm(path, x, maker.output_of[path])
     return maker.activation(path, x, block.activation), mask
 
 
@@ -155,45 +167,38 @@ def _pooling(maker: _Maker, path: str, block: Pooling, x: Tensor) -> Tensor:
 def _inverted_residual(
     maker: _Maker, path: str, block: InvertedResidual, x: Tensor, live: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    masks = [live]
-    if block.has_expansion:
-        masks = [
-            maker.mask(kernel_path(path, branch.kernel_size), x)
-            for branch in block.branches
-        ]
-    expanded = [
-        _branch(maker, path, block, branch, x, mask)
-        for branch, mask in zip(block.branches, masks, strict=True)
+    branches = [
+        _branch(maker, path, block, branch, x, live) for branch in block.branches
     ]
+    expanded, masks = zip(*branches, strict=True)
     y = expanded[0]
     if len(expanded) > 1:
-        y = maker.layers.Concatenate(name=layer_name(path, "concat"))(expanded)
+        y = maker.layers.Concatenate(name=layer_name(path, "concat"))(list(expanded))
     if block.squeeze_excite is not None:
         y = _squeeze_excite(maker, path, block.squeeze_excite, y)
     y = maker.pointwise(
         f"{path}/project", y, block.out_channels, block.projection_groups
     )
-    mask = maker.mask(f"{path}/output", y)
+    norm = maker.batch_norm(f"{path}/project", y)
+    mask = maker.mask(maker.output_of[path], y, norm)
+    written = mask
     is_removable = block.has_residual and block.has_expansion
     if is_removable and all(kernel is not None for kernel in masks):
         presence = _presence(masks)
-        mask = presence if mask is None else mask * presence
-    y = maker.batch_norm(f"{path}/project", y, mask)
-    if not block.has_residual:
-        return y, mask
-    y = maker.layers.Add(name=layer_name(path, "add"))([x, y])
-    if mask is None or live is None:
-        return y, None
-    return y, 1.0 - (1.0 - live) * (1.0 - mask)
+        written = presence if mask is None else mask * presence
+    y = _scaled(norm, y, written)
+    if block.has_residual:
+        y = maker.layers.Add(name=layer_name(path, "add"))([x, y])
+    return y, mask
 
 
-def _presence(masks: list[Tensor]) -> Tensor:
+def _presence(masks: Sequence[Tensor]) -> Tensor:
     """Returns `[]`: the largest mask value of any kernel's channel.
 
     0 once the last channel is closed; the batch norm behind would otherwise make a
     constant out of nothing.
     """
-    return keras.ops.max(keras.ops.concatenate(masks, axis=0))
+    return keras.ops.max(keras.ops.concatenate(list(masks), axis=0))
 
 
 def _branch(
@@ -202,13 +207,14 @@ def _branch(
     block: InvertedResidual,
     branch: Branch,
     x: Tensor,
-    mask: Tensor | None,
-) -> Tensor:
+    live: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Returns a kernel's channels and their mask: without expansion that of x."""
     kernel = kernel_path(path, branch.kernel_size)
     if block.has_expansion:
         expand = f"{kernel}/expand"
         x = maker.pointwise(expand, x, branch.channels, block.expansion_groups)
-        x = maker.batch_norm(expand, x)
+        x = maker.batch_norm(expand, x)(x)
         x = maker.activation(expand, x, block.activation)
     if block.has_shuffle:
         x = maker.layer_set.channel_shuffle(
@@ -223,8 +229,14 @@ def _branch(
         use_bias=False,
         name=layer_name(depthwise, "conv"),
     )(x)
-    x = maker.batch_norm(depthwise, x, mask)
-    return maker.activation(depthwise, x, block.activation)
+    norm = maker.batch_norm(depthwise, x)
+    mask = maker.mask(kernel, x, norm) if block.has_expansion else live
+    x = _scaled(norm, x, mask)
+    return maker.activation(depthwise, x, block.activation), mask
+
+
+def _scaled(norm: Layer, x: Tensor, mask: Tensor | None) -> Tensor:
+    return norm(x) if mask is None else norm(x, channel_scale=mask)
 
 
 def _squeeze_excite(
@@ -250,7 +262,7 @@ def _squeeze_excite(
 def _head(maker: _Maker, head: Head, x: Tensor) -> Tensor:
     if head.conv_channels is not None:
         x = maker.pointwise("head", x, head.conv_channels)
-        x = maker.batch_norm("head", x, maker.mask("head/conv", x))
+        x, _ = maker.gated_norm("head", x, "head/conv")
         x = maker.activation("head", x, head.activation)
     x = maker.layers.GlobalAveragePooling2D(name="head.pool")(x)
     if head.hidden_channels is not None:

@@ -12,10 +12,10 @@ import numpy as np
 
 from mobilenas_tf.costs.ops import Count
 from mobilenas_tf.layers.gates import HARD_LOGIT
-from mobilenas_tf.models.supernet import Supernet, producer_gates, removable_kernels
+from mobilenas_tf.models.supernet import Supernet, removable_kernels
 from mobilenas_tf.space import SearchSpace, required_kernels
 from mobilenas_tf.spec import Architecture
-from mobilenas_tf.widths import WidthGroup, resize, width_groups
+from mobilenas_tf.widths import resize
 
 # `{width path: channels} -> cost`
 CostFunction = Callable[[Mapping[str, Count]], Count]
@@ -26,12 +26,10 @@ _Step = tuple[float, str, int]  # (value, width path, rung that it starts from)
 class Selection:
     """Which channels of a supernet stay.
 
-    `masks` maps gate paths to boolean `[C]` (what each producer writes), `kept` maps
-    width paths to boolean `[C]` (what lives in the group), `threshold` is the keep
-    probability of the last channel that was taken in.
+    `kept` maps width paths to boolean `[C]`, `threshold` is the keep probability of
+    the last channel that was taken in.
     """
 
-    masks: Mapping[str, np.ndarray]
     kept: Mapping[str, np.ndarray]
     threshold: float
 
@@ -49,7 +47,6 @@ class _Ladder:
     probability of the channels that step i -> i + 1 of `rungs` adds.
     """
 
-    group: WidthGroup
     order: np.ndarray
     rungs: tuple[int, ...]
     values: tuple[float, ...]
@@ -64,15 +61,15 @@ def select_channels(
 ) -> Selection:
     """Chooses the channels of the final network.
 
-    Channels are ranked by keep probability (in a tied group: the largest of its
-    producers'), and taken in whole multiples of the space's divisor. Without a budget
-    the steps of mean probability above 0.5 are taken. With one, steps are taken in
-    falling order while the network fits, then smaller ones that still fit: the cost
-    lands on the budget from below. What keeps the network whole is always taken.
+    Channels are ranked by keep probability, and taken in whole multiples of the
+    space's divisor. Without a budget the steps of mean probability above 0.5 are taken.
+    With one, steps are taken in falling order while the network fits, then smaller ones
+    that still fit: the cost lands on the budget from below. What keeps the network
+    whole is always taken.
 
     Args:
         space: The space of the supernet.
-        probabilities: `{gate path: [C]}`.
+        probabilities: `{width path: [C]}`.
         cost: `{width path: channels} -> cost`, needed with a budget.
         budget: Largest allowed cost.
 
@@ -103,11 +100,34 @@ def select_channels(
             )
         taken, levels = _fill(levels, _steps(ladders, levels), fits)
     threshold = min((value for value, _, _ in taken), default=1.0)
-    kept = {
-        path: _first_channels(ladder, ladder.rungs[levels[path]])
-        for path, ladder in ladders.items()
-    }
-    return Selection(_producer_masks(space, probabilities, kept), kept, threshold)
+    return Selection(_first_rungs(ladders, levels), threshold)
+
+
+def select_live_channels(
+    space: SearchSpace, probabilities: Mapping[str, np.ndarray], *, dead_below: float
+) -> Selection:
+    """Returns what is left of a supernet once surely dead channels are taken out.
+
+    In every group the channels of probability `dead_below` and more stay, and with them
+    the likeliest others, up to the next width that the space allows. Every block keeps
+    some channels, so that paths stay what they are.
+
+    Args:
+        space: The space of the supernet.
+        probabilities: `{width path: [C]}`.
+        dead_below: Probability under which a channel is surely dead, in (0, 0.5).
+    """
+    ladders = _ladders(space, probabilities)
+    levels = {}
+    for path, ladder in ladders.items():
+        living = int(np.sum(probabilities[path] >= dead_below))
+        levels[path] = int(np.searchsorted(ladder.rungs, living))
+    blocks = (*required_kernels(space.supernet), *removable_kernels(space).values())
+    for kernels in blocks:
+        opened = [kernel.path for kernel in kernels if kernel.path in ladders]
+        if len(opened) == len(kernels) and not any(levels[path] for path in opened):
+            levels[max(opened, key=lambda path: ladders[path].values[0])] = 1
+    return Selection(_first_rungs(ladders, levels), dead_below)
 
 
 def _steps(ladders: Mapping[str, _Ladder], levels: Mapping[str, int]) -> list[_Step]:
@@ -155,19 +175,15 @@ def _climb(levels: Mapping[str, int], steps: Sequence[_Step]) -> dict[str, int]:
 def _ladders(
     space: SearchSpace, probabilities: Mapping[str, np.ndarray]
 ) -> dict[str, _Ladder]:
-    groups = {group.path: group for group in width_groups(space.supernet)}
     ladders = {}
     for choice in space.choices:
-        group = groups[choice.path]
-        score = np.max(
-            [probabilities[gate] for _, gate in producer_gates(group)], axis=0
-        )
+        score = probabilities[choice.path]
         order = np.argsort(-score, kind="stable")
         values = tuple(
             float(np.mean(score[order[low:high]]))
             for low, high in zip(choice.values, choice.values[1:], strict=False)
         )
-        ladders[choice.path] = _Ladder(group, order, choice.values, values)
+        ladders[choice.path] = _Ladder(order, choice.values, values)
     return ladders
 
 
@@ -189,9 +205,13 @@ def _smallest_levels(
     return levels
 
 
-def _first_channels(ladder: _Ladder, count: int) -> np.ndarray:
-    kept = np.zeros(len(ladder.order), bool)
-    kept[ladder.order[:count]] = True
+def _first_rungs(
+    ladders: Mapping[str, _Ladder], levels: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Returns the channels `[C]` of each group that its level holds."""
+    kept = {path: np.zeros(len(ladder.order), bool) for path, ladder in ladders.items()}
+    for path, ladder in ladders.items():
+        kept[path][ladder.order[: ladder.rungs[levels[path]]]] = True
     return kept
 
 
@@ -204,45 +224,10 @@ def with_presence(space: SearchSpace, widths: Mapping[str, Count]) -> dict[str, 
     return {**widths, **presence}
 
 
-def _producer_masks(
-    space: SearchSpace,
-    probabilities: Mapping[str, np.ndarray],
-    kept: Mapping[str, np.ndarray],
-) -> dict[str, np.ndarray]:
-    """Returns what each producer writes of the channels that live in its group.
-
-    A channel that lives is written by the producers whose own gate is open, and at
-    least by the likeliest one that is there.
-    """
-    vanished = {
-        operator
-        for operator, kernels in removable_kernels(space).items()
-        if not any(kept[kernel.path].any() for kernel in kernels)
-    }
-    masks: dict[str, np.ndarray] = {}
-    for group in width_groups(space.supernet):
-        if group.path not in kept:
-            continue
-        pairs = list(producer_gates(group))
-        score = np.stack(
-            [
-                np.where(producer in vanished, -1.0, probabilities[gate])
-                for producer, gate in pairs
-            ]
-        )
-        writes = (score > 0.5) | (score == score.max(axis=0))
-        # All that comes behind reads the first producer: it must write something.
-        first = np.where(kept[group.path], score[0], -1.0)
-        writes[0] |= first == first.max()
-        for (producer, gate), row in zip(pairs, writes, strict=True):
-            masks[gate] = row & kept[group.path] & (producer not in vanished)
-    return masks
-
-
 def harden(supernet: Supernet, selection: Selection) -> None:
     """Sets the gates' logits so that masks equal the selection, exactly 0 or 1."""
     for path, gate in supernet.gates.items():
-        gate.logits.assign(np.where(selection.masks[path], HARD_LOGIT, -HARD_LOGIT))
+        gate.logits.assign(np.where(selection.kept[path], HARD_LOGIT, -HARD_LOGIT))
 
 
 def derived_architecture(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
-from mobilenas_tf.layers.gates import Gate
+from mobilenas_tf.layers.gates import BatchNormScaleGate, Gate
 from mobilenas_tf.layers.relaxations import union_probability
 from mobilenas_tf.models.compact import build_network, layer_name
-from mobilenas_tf.models.layer_set import FUSED, LayerSet
+from mobilenas_tf.models.layer_set import FUSED, Layer, LayerSet
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.widths import WidthGroup, width_groups
 
@@ -26,7 +26,12 @@ class Supernet:
     """A gated network with the space that it spans.
 
     `model` maps images to logits; `masked_model` shares its layers and maps images to
-    `(logits, {gate path: mask [C]})`. Gates sample while training.
+    `(logits, {width path: mask [C]})`. Gates sample while training.
+
+    Every open width group has one gate; the blocks of a residual chain share theirs.
+    Differs: FiGS' reference code (morph_net) gates each producer of a shared channel,
+    which dies only when all are closed. The penalty on one of them then has the factor
+    `1 - p` of the other, which is next to nothing while both are open.
     """
 
     space: SearchSpace
@@ -37,7 +42,7 @@ class Supernet:
     @property
     def architecture_variables(self) -> list[keras.Variable]:
         """The gates' logits, in the order of `gates`."""
-        return [gate.logits for gate in self.gates.values()]
+        return [v for gate in self.gates.values() for v in gate.trainable_variables]
 
     @property
     def weight_variables(self) -> list[keras.Variable]:
@@ -50,45 +55,27 @@ class Supernet:
         ]
 
     def keep_probabilities(self) -> dict[str, Tensor]:
-        """Returns `{gate path: P(channel kept) [C]}`."""
+        """Returns `{width path: P(channel kept) [C]}`."""
         return {path: gate.keep_probabilities() for path, gate in self.gates.items()}
+
+    def priced_channels(self) -> dict[str, Tensor]:
+        """Returns `{width path: [C]}`: what the penalty counts, differentiable."""
+        return {path: gate.priced_channels() for path, gate in self.gates.items()}
 
     def expected_widths(self, probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns `{width path: expected channels []}` for `network_cost`.
 
-        A channel that several blocks write lives while any of them keeps it; a block
-        that can vanish is there while any of its kernels' channels is.
+        A block that can vanish is there while any of its kernels' channels is.
 
         Args:
-            probabilities: `{gate path: [C]}`, probabilities or a sample's masks.
+            probabilities: `{width path: [C]}`, probabilities or a sample's masks.
         """
-        presence = {
-            f"{operator}/presence": union_probability(
+        widths = {path: ops.sum(p) for path, p in probabilities.items()}
+        for operator, kernels in removable_kernels(self.space).items():
+            widths[f"{operator}/presence"] = union_probability(
                 ops.concatenate([probabilities[kernel.path] for kernel in kernels])
             )
-            for operator, kernels in removable_kernels(self.space).items()
-        }
-        widths = dict(presence)
-        open_paths = {choice.path for choice in self.space.choices}
-        for group in width_groups(self.space.supernet):
-            if group.path not in open_paths:
-                continue
-            written = [
-                probabilities[gate_path] * presence.get(f"{producer}/presence", 1.0)
-                for producer, gate_path in producer_gates(group)
-            ]
-            kept = written[0]
-            if len(written) > 1:
-                kept = union_probability(ops.stack(written))
-            widths[group.path] = ops.sum(kept)
         return widths
-
-
-def producer_gates(group: WidthGroup) -> Iterator[tuple[str, str]]:
-    """Yields `(producer, gate path)` of a width group; every producer has a gate."""
-    for producer in group.producers:
-        is_output = group.path.endswith("/output")
-        yield producer, f"{producer}/output" if is_output else producer
 
 
 def removable_kernels(space: SearchSpace) -> dict[str, list[WidthGroup]]:
@@ -124,19 +111,24 @@ def build_supernet_model(
         dropout_rate: Before the classifier, while training.
         seed: Seed of all gates' noise.
     """
-    open_paths = {choice.path for choice in space.choices}
-    gates: dict[str, Gate] = {}
-    for group in width_groups(space.supernet):
-        if group.path not in open_paths:
-            continue
-        for _, gate_path in producer_gates(group):
-            name = layer_name(gate_path, "gate")
-            gates[gate_path] = make_gate(group.channels, name, seed + len(gates))
+    channels = {group.path: group.channels for group in width_groups(space.supernet)}
+    gates = {
+        choice.path: make_gate(
+            channels[choice.path], layer_name(choice.path, "gate"), seed + index
+        )
+        for index, choice in enumerate(space.choices)
+    }
     masks: dict[str, Tensor] = {}
 
-    def recorded(path: str, gate: Gate) -> Callable[[Tensor], Tensor]:
-        def apply(x: Tensor) -> Tensor:
-            masks[path] = gate(x)
+    def shared(path: str, gate: Gate) -> Callable[[Tensor, Layer | None], Tensor]:
+        norms: list[Layer | None] = []
+        if isinstance(gate, BatchNormScaleGate):
+            gate.follow(lambda: norms)
+
+        def apply(x: Tensor, norm: Layer | None) -> Tensor:
+            norms.append(norm)
+            if path not in masks:
+                masks[path] = gate(x)
             return masks[path]
 
         return apply
@@ -144,7 +136,7 @@ def build_supernet_model(
     model = build_network(
         space.supernet,
         layer_set=layer_set,
-        gates={path: recorded(path, gate) for path, gate in gates.items()},
+        gates={path: shared(path, gate) for path, gate in gates.items()},
         dropout_rate=dropout_rate,
         batch_norm_momentum=batch_norm_momentum,
     )

@@ -1,12 +1,13 @@
-"""Weights of a compact network cut out of its supernet.
+"""Which part of a supernet's variables a narrower network of its channels has.
 
-The compact network then computes what the supernet with hard gates computes.
+The narrower network then computes what the supernet computes with all other gates
+closed. It may be a compact network (derivation) or again a supernet (live shrinking).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from mobilenas_tf.models.compact import layer_name
 from mobilenas_tf.models.derive import Selection
 from mobilenas_tf.models.supernet import Supernet
 from mobilenas_tf.spec import (
+    Architecture,
     Convolution,
     Head,
     InvertedResidual,
@@ -24,47 +26,26 @@ from mobilenas_tf.spec import (
 from mobilenas_tf.widths import kernel_path, output_groups, surviving_blocks
 
 Indices = np.ndarray
+# Axes of a variable by name; those that are not named stay whole.
+Axes = Mapping[int, Indices]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Cut:
-    """Copies layers from one model to another, sliced to kept channels."""
+class VariableCut:
+    """A variable of the narrower network, and the part of the wider one's that it is.
 
-    source: keras.Model
-    target: keras.Model
+    `axes` maps axes to the indices that stay.
+    """
 
-    def copy(
-        self,
-        source_path: tuple[str, ...],
-        target_path: tuple[str, ...],
-        axes: Mapping[int, Indices],
-        bias: Indices | None = None,
-    ) -> None:
-        """Copies kernel (sliced along `axes`) and bias of a convolution or dense."""
-        source = self.source.get_layer(layer_name(*source_path))
-        target = self.target.get_layer(layer_name(*target_path))
-        kernel = np.asarray(source.kernel)
-        for axis, kept in axes.items():
-            kernel = np.take(kernel, kept, axis=axis)
-        target.kernel.assign(kernel)
-        if bias is not None and source.use_bias:
-            target.bias.assign(np.asarray(source.bias)[bias])
+    source: keras.Variable
+    target: keras.Variable
+    axes: Axes
 
-    def copy_norm(
-        self,
-        source_path: str,
-        target_path: str,
-        kept: Indices,
-        mask: np.ndarray | None = None,
-    ) -> None:
-        """Copies a batch norm; `mask` `[C]` scales scale and offset."""
-        source = self.source.get_layer(layer_name(source_path, "bn"))
-        target = self.target.get_layer(layer_name(target_path, "bn"))
-        scale = np.ones(source.gamma.shape) if mask is None else mask
-        target.gamma.assign((np.asarray(source.gamma) * scale)[kept])
-        target.beta.assign((np.asarray(source.beta) * scale)[kept])
-        target.moving_mean.assign(np.asarray(source.moving_mean)[kept])
-        target.moving_variance.assign(np.asarray(source.moving_variance)[kept])
+    def part_of(self, values: np.ndarray) -> np.ndarray:
+        """Returns the part of an array of the source's shape."""
+        for axis, kept in self.axes.items():
+            values = np.take(values, kept, axis=axis)
+        return values
 
 
 def transfer_weights(
@@ -78,117 +59,136 @@ def transfer_weights(
         compact: `build_network(derived_architecture(space, selection))`.
     """
     whole = supernet.space.supernet
-    cut = _Cut(supernet.model, compact)
-    output_of = output_groups(whole)
-    kept_indices = {path: np.flatnonzero(kept) for path, kept in selection.kept.items()}
+    for cut in variable_cuts(whole, supernet.model, compact, selection.kept):
+        cut.target.assign(cut.part_of(np.asarray(cut.source)))
 
-    def kept(path: str, channels: int) -> Indices:
+
+def variable_cuts(
+    whole: Architecture,
+    wide: keras.Model,
+    narrow: keras.Model,
+    kept: Mapping[str, np.ndarray],
+) -> Iterator[VariableCut]:
+    """Yields the cut of every variable of a narrower network but its gates'.
+
+    Args:
+        whole: The architecture of `wide`.
+        wide: A network or supernet.
+        narrow: A network or supernet of `resize(whole, widths of kept)`.
+        kept: `{width path: boolean [C]}`; groups that are not named stay whole.
+    """
+    layers = _LayerCuts(wide, narrow)
+    output_of = output_groups(whole)
+    kept_indices = {path: np.flatnonzero(mask) for path, mask in kept.items()}
+
+    def indices(path: str, channels: int) -> Indices:
         return kept_indices.get(path, np.arange(channels))
 
-    stem = whole.stem
-    inputs = kept("stem/output", stem.out_channels)
-    live = selection.masks.get("stem/output")
-    cut.copy(("stem", "conv"), ("stem", "conv"), {3: inputs})
-    cut.copy_norm("stem", "stem", inputs, live)
+    inputs = indices("stem/output", whole.stem.out_channels)
+    yield from layers.convolution(("stem", "conv"), {3: inputs})
+    yield from layers.norm("stem", inputs)
+    widths = {path: int(mask.sum()) for path, mask in kept.items()}
     target_of = {
-        source: target
-        for target, source in surviving_blocks(whole, selection.widths).items()
+        source: target for target, source in surviving_blocks(whole, widths).items()
     }
     for path, block, _ in walk_blocks(whole):
         if isinstance(block, Pooling):
             continue
-        outputs = kept(output_of[path], block.out_channels)
-        written = selection.masks.get(f"{path}/output")
+        outputs = indices(output_of[path], block.out_channels)
         if path in target_of:
-            target = target_of[path]
+            moved = dataclasses.replace(layers, moved=(path, target_of[path]))
             if isinstance(block, Convolution):
-                names = (path, "conv"), (target, "conv")
-                cut.copy(*names, {2: inputs, 3: outputs})
-                cut.copy_norm(path, target, outputs, written)
+                yield from moved.convolution((path, "conv"), {2: inputs, 3: outputs})
+                yield from moved.norm(path, outputs)
             else:
-                ends = (inputs, outputs)
-                masks = (live, written)
-                _copy_block(cut, (path, target), block, ends, masks, kept_indices)
-        if isinstance(block, InvertedResidual) and block.has_residual:
-            live = None if live is None or written is None else live | written
-        else:
-            live = written
+                yield from _block(moved, path, block, (inputs, outputs), indices)
         inputs = outputs
-    head_mask = selection.masks.get("head/conv")
-    _copy_head(cut, whole.head, inputs, kept, head_mask)
+    yield from _head(layers, whole.head, inputs, indices)
 
 
-def _copy_block(
-    cut: _Cut,
-    source_target: tuple[str, str],
+@dataclasses.dataclass(frozen=True)
+class _LayerCuts:
+    """Pairs the layers of two models; `moved` is a block's path before and after."""
+
+    wide: keras.Model
+    narrow: keras.Model
+    moved: tuple[str, str] = ("", "")
+
+    def _pair(self, *path: str) -> tuple[keras.Layer, keras.Layer]:
+        before, after = self.moved
+        target = after + path[0].removeprefix(before), *path[1:]
+        return (
+            self.wide.get_layer(layer_name(*path)),
+            self.narrow.get_layer(layer_name(*target)),
+        )
+
+    def convolution(
+        self, path: tuple[str, ...], axes: Axes, bias: Indices | None = None
+    ) -> Iterator[VariableCut]:
+        """Kernel and perhaps bias of a convolution or dense layer."""
+        source, target = self._pair(*path)
+        yield VariableCut(source.kernel, target.kernel, axes)
+        if bias is not None and source.use_bias:
+            yield VariableCut(source.bias, target.bias, {0: bias})
+
+    def norm(self, path: str, kept: Indices) -> Iterator[VariableCut]:
+        """Scale, offset and statistics of a batch norm."""
+        source, target = self._pair(path, "bn")
+        for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+            yield VariableCut(getattr(source, name), getattr(target, name), {0: kept})
+
+
+def _block(
+    layers: _LayerCuts,
+    path: str,
     block: InvertedResidual,
     in_out: tuple[Indices, Indices],
-    live_written: tuple[np.ndarray | None, np.ndarray | None],
-    kept_indices: Mapping[str, Indices],
-) -> None:
-    path, target = source_target
+    indices: Callable[[str, int], Indices],
+) -> Iterator[VariableCut]:
     inputs, outputs = in_out
-    live, written = live_written
     expanded, offset = [], 0
     for branch in block.branches:
-        source_kernel = kernel_path(path, branch.kernel_size)
-        target_kernel = kernel_path(target, branch.kernel_size)
-        default = np.arange(branch.channels) if block.has_expansion else inputs
-        kept = kept_indices.get(source_kernel, default)
+        kernel = kernel_path(path, branch.kernel_size)
+        kept = indices(kernel, branch.channels) if block.has_expansion else inputs
         expanded.append(kept + offset)
         offset += branch.channels
         if not len(kept):
             continue
         if block.has_expansion:
-            names = f"{source_kernel}/expand", f"{target_kernel}/expand"
-            cut.copy(
-                (names[0], "conv"), (names[1], "conv"), _grouped(block, inputs, kept)
-            )
-            cut.copy_norm(*names, kept)
-        names = f"{source_kernel}/depthwise", f"{target_kernel}/depthwise"
-        cut.copy((names[0], "conv"), (names[1], "conv"), {2: kept})
-        cut.copy_norm(*names, kept, None if block.has_expansion else live)
+            expand = f"{kernel}/expand"
+            # Grouped convolutions are never cut.
+            axes = {2: inputs, 3: kept} if block.expansion_groups == 1 else {}
+            yield from layers.convolution((expand, "conv"), axes)
+            yield from layers.norm(expand, kept)
+        yield from layers.convolution((f"{kernel}/depthwise", "conv"), {2: kept})
+        yield from layers.norm(f"{kernel}/depthwise", kept)
     middle = np.concatenate(expanded)
     if block.squeeze_excite is not None:
-        source, goal = f"{path}/squeeze_excite", f"{target}/squeeze_excite"
-        everything = np.arange(block.squeeze_excite.hidden_channels)
-        hidden = kept_indices.get(source, everything)
-        for name, axes, bias in (
-            ("reduce", {2: middle, 3: hidden}, hidden),
-            ("expand", {2: hidden, 3: middle}, middle),
-        ):
-            cut.copy((source, name), (goal, name), axes, bias)
-    names = f"{path}/project", f"{target}/project"
+        squeeze = f"{path}/squeeze_excite"
+        hidden = indices(squeeze, block.squeeze_excite.hidden_channels)
+        reduce, expand = {2: middle, 3: hidden}, {2: hidden, 3: middle}
+        yield from layers.convolution((squeeze, "reduce"), reduce, hidden)
+        yield from layers.convolution((squeeze, "expand"), expand, middle)
     axes = {2: middle, 3: outputs} if block.projection_groups == 1 else {}
-    cut.copy((names[0], "conv"), (names[1], "conv"), axes)
-    cut.copy_norm(*names, outputs, written)
+    yield from layers.convolution((f"{path}/project", "conv"), axes)
+    yield from layers.norm(f"{path}/project", outputs)
 
 
-def _grouped(
-    block: InvertedResidual, inputs: Indices, kept: Indices
-) -> dict[int, Indices]:
-    """Returns the kernel's slices; grouped convolutions are never cut."""
-    return {2: inputs, 3: kept} if block.expansion_groups == 1 else {}
-
-
-def _copy_head(
-    cut: _Cut,
+def _head(
+    layers: _LayerCuts,
     head: Head,
     inputs: Indices,
-    kept: Callable[[str, int], Indices],
-    mask: np.ndarray | None,
-) -> None:
-    """Copies the head; `kept` gives a group's channels, `mask` the convolution's."""
+    indices: Callable[[str, int], Indices],
+) -> Iterator[VariableCut]:
     if head.conv_channels is not None:
-        outputs = kept("head/conv", head.conv_channels)
-        cut.copy(("head", "conv"), ("head", "conv"), {2: inputs, 3: outputs})
-        cut.copy_norm("head", "head", outputs, mask)
+        outputs = indices("head/conv", head.conv_channels)
+        yield from layers.convolution(("head", "conv"), {2: inputs, 3: outputs})
+        yield from layers.norm("head", outputs)
         inputs = outputs
     if head.hidden_channels is not None:
-        outputs = kept("head/hidden", head.hidden_channels)
-        cut.copy(
-            ("head", "hidden"), ("head", "hidden"), {0: inputs, 1: outputs}, outputs
-        )
+        outputs = indices("head/hidden", head.hidden_channels)
+        axes = {0: inputs, 1: outputs}
+        yield from layers.convolution(("head", "hidden"), axes, outputs)
         inputs = outputs
     everything = np.arange(head.num_classes)
-    cut.copy(("head", "classifier"), ("head", "classifier"), {0: inputs}, everything)
+    yield from layers.convolution(("head", "classifier"), {0: inputs}, everything)

@@ -10,35 +10,39 @@ from mobilenas_tf.options import option, require, require_literals
 
 @dataclasses.dataclass(frozen=True)
 class BudgetConfig:
-    """What the found network may cost. Exactly one budget is given."""
+    """What the found networks may cost: one or more budgets of one kind."""
 
-    max_macs: float | None = option(
-        None, "Budget in multiply-adds, e.g. 5.7e6 (one multiply-add counts as one)."
+    max_macs: tuple[float, ...] = option(
+        (),
+        "Budget in multiply-adds, e.g. 5.7e6 (one multiply-add counts as one). Several, "
+        "e.g. 8e6,6e6, give a network for each out of one search.",
     )
-    max_params: float | None = option(None, "Budget in trained parameters, e.g. 3e5.")
+    max_params: tuple[float, ...] = option(
+        (), "Budget in trained parameters, e.g. 3e5, or several, as above."
+    )
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        if (self.max_macs is None) == (self.max_params is None):
+        if bool(self.max_macs) == bool(self.max_params):
             raise ValueError(
                 "exactly one of max_macs and max_params must be given. "
                 f"Received: max_macs={self.max_macs}, max_params={self.max_params}"
             )
-        if self.budget <= 0:
+        if min(self.budgets) <= 0 or len(set(self.budgets)) < len(self.budgets):
             raise ValueError(
-                f"max_{self.metric} must be above 0. "
-                f"Received: max_{self.metric}={self.budget}"
+                f"max_{self.metric} must be distinct numbers above 0. "
+                f"Received: max_{self.metric}={self.max_macs or self.max_params}"
             )
 
     @property
     def metric(self) -> str:
         """Returns `macs` or `params`."""
-        return "params" if self.max_macs is None else "macs"
+        return "macs" if self.max_macs else "params"
 
     @property
-    def budget(self) -> float:
-        """Returns the budget's value."""
-        return float(self.max_macs or self.max_params or 0.0)
+    def budgets(self) -> tuple[float, ...]:
+        """Returns the budgets in falling order."""
+        return tuple(sorted(self.max_macs or self.max_params, reverse=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +56,10 @@ class FigsConfig:
         "_96, _32 or (not v3) _16 behind it for these sizes.",
     )
     channel_divisor: int = option(8, "Channel counts are multiples of this.")
-    gate: Literal["logistic_sigmoid", "hard_concrete"] = option(
-        "logistic_sigmoid", "FiGS' gate, or the one of L0 regularization."
+    gate: Literal["logistic_sigmoid", "hard_concrete", "batch_norm_scale"] = option(
+        "logistic_sigmoid",
+        "FiGS' gate, the one of L0 regularization, or (AtomNAS) none: L1 on the scales "
+        "of batch norm.",
     )
     estimator: Literal["soft", "straight_through"] = option(
         "soft",
@@ -71,6 +77,17 @@ class FigsConfig:
         None,
         "Adam's learning rate for the gates. By default 40 / steps, so that a gate can "
         "travel 40 log-odds during the search.",
+    )
+    live_shrinking: bool = option(
+        True, "Cut surely dead channels out of the supernet while searching."
+    )
+    dead_below: float = option(
+        0.02, "live_shrinking: keep probability under which a channel is surely dead."
+    )
+    retrace_steps: float = option(
+        40.0,
+        "live_shrinking: what going on with a narrower network costs, in training "
+        "steps; a cut must save more.",
     )
     warmup_fraction: float = option(
         0.1, "Share of the search before the budget begins to press."
@@ -91,6 +108,10 @@ class FigsConfig:
         for name in ("temperature_start", "temperature_end"):
             value = getattr(self, name)
             require(value > 0, "above 0", name, value)
+        require(0 < self.dead_below < 0.5, "in (0, 0.5)", "dead_below", self.dead_below)
+        require(
+            self.retrace_steps >= 0, "0 or more", "retrace_steps", self.retrace_steps
+        )
         rate = self.gate_learning_rate
         require(
             rate is None or rate > 0,

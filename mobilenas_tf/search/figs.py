@@ -9,6 +9,7 @@ are ours, as the paper's are not public; every such choice is named where it is 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,21 +19,16 @@ import tensorflow as tf
 from absl import logging
 
 from mobilenas_tf.costs.network import cost_function, network_cost
-from mobilenas_tf.costs.ops import Cost
-from mobilenas_tf.json_io import write_json
-from mobilenas_tf.layers.gates import HardConcreteGate, LogisticSigmoidGate
-from mobilenas_tf.models.compact import build_network
-from mobilenas_tf.models.derive import (
-    Selection,
-    derived_architecture,
-    select_channels,
+from mobilenas_tf.layers.gates import (
+    BatchNormScaleGate,
+    HardConcreteGate,
+    LogisticSigmoidGate,
 )
-from mobilenas_tf.models.network_io import INHERITED_WEIGHTS, save_network
 from mobilenas_tf.models.supernet import Supernet, build_supernet_model
-from mobilenas_tf.models.weight_transfer import transfer_weights
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.search.found import FoundNetwork, derive_network, write_found
+from mobilenas_tf.search.live_shrinking import LiveShrinking
 from mobilenas_tf.space import SearchSpace
-from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.data import ClassificationData
@@ -45,34 +41,22 @@ from mobilenas_tf.training.search_trainer import SearchTrainer
 GATE_TRAVEL = 40.0
 # A search whose expected cost ends over this share of the budget was too short.
 _LATE = 1.1
-
-
-@dataclasses.dataclass(frozen=True)
-class FigsResult:
-    """A finished search. `network` carries the supernet's weights."""
-
-    supernet: Supernet
-    architecture: Architecture
-    network: keras.Model
-    selection: Selection
-
-    @property
-    def cost(self) -> Cost:
-        """Cost of the found network."""
-        return network_cost(self.architecture)
+# Folder, in the run's, of the networks of all budgets but the smallest.
+SNAPSHOTS = "snapshots"
 
 
 def check_budget(space: SearchSpace, budget: BudgetConfig) -> None:
-    """Raises a ValueError if no network of the space can be just within the budget."""
+    """Raises a ValueError if no network of the space can be just within a budget."""
     smallest, largest = (
         getattr(network_cost(space.resolve(genotype)), budget.metric)
         for genotype in (space.smallest(), space.largest())
     )
-    if not smallest <= budget.budget <= largest:
-        raise ValueError(
-            f"max_{budget.metric} must be from {smallest:,} to {largest:,}, what the "
-            f"space {space.name} can reach. Received: {budget.budget:,.0f}"
-        )
+    for value in budget.budgets:
+        if not smallest <= value <= largest:
+            raise ValueError(
+                f"max_{budget.metric} must be from {smallest:,} to {largest:,}, what "
+                f"the space {space.name} can reach. Received: {value:,.0f}"
+            )
 
 
 def search_figs(
@@ -84,78 +68,107 @@ def search_figs(
     budget: BudgetConfig,
     optimizer: OptimizerConfig,
     training: TrainingConfig,
-) -> FigsResult:
-    """Searches the space for a network within the budget.
+) -> FoundNetwork:
+    """Searches the space for a network within each budget; returns the smallest's.
 
     Writes into the run folder: metrics and checkpoints as it goes, then
     `architecture.json`, `search.json` (what was kept of what) and the found network's
-    weights out of the supernet.
+    weights out of the supernet. The networks of larger budgets, found on the way down
+    to the smallest, are in `snapshots/<budget>_<metric>`.
 
     Args:
         space: A space whose supernet has the data's classes.
         data: Training and validation images.
         run: Run folder; a search that was stopped there goes on.
         config: The method's options.
-        budget: What the network may cost.
+        budget: What the networks may cost.
         optimizer: Of the weights.
         training: Length and regularisation of the search.
 
     Raises:
-        ValueError: If the space cannot reach the budget.
+        ValueError: If the space cannot reach a budget, or the search has too few
+            epochs for as many budgets.
     """
     check_budget(space, budget)
     keras.utils.set_random_seed(training.seed)
-    supernet = build_supernet_model(
-        space,
-        gate_factory(config),
-        batch_norm_momentum=training.batch_norm_momentum,
-        dropout_rate=training.dropout_rate,
-        seed=1000 * training.seed,
+    total_steps = data.steps_per_epoch * training.epochs
+
+    def build(part: SearchSpace) -> Supernet:
+        return build_supernet_model(
+            part,
+            gate_factory(config),
+            batch_norm_momentum=training.batch_norm_momentum,
+            dropout_rate=training.dropout_rate,
+            seed=1000 * training.seed,
+        )
+
+    def make_optimizers(supernet: Supernet):
+        weight_optimizer = build_optimizer(
+            optimizer,
+            supernet.weight_variables,
+            steps_per_epoch=data.steps_per_epoch,
+            epochs=training.epochs,
+            batch_size=data.config.batch_size,
+        )
+        # Gates: Adam without decay of the rate, as the reference code's documentation
+        # recommends for learning structure. Differs: an optimizer of their own.
+        rate = config.gate_learning_rate or GATE_TRAVEL / total_steps
+        return weight_optimizer, keras.optimizers.Adam(rate)
+
+    supernet = build(space)
+    cost = cost_function(space.supernet, budget.metric)
+    trainer = SearchTrainer(
+        supernet,
+        expected_cost=cost,
+        schedule=BudgetSchedule(
+            start_cost=float(
+                cost(supernet.expected_widths(supernet.priced_channels()))
+            ),
+            budgets=budget.budgets,
+            warmup=config.warmup_fraction,
+            settle=config.settle_fraction,
+        ),
+        temperature=_temperature(config),
+        total_steps=total_steps,
+        penalty=config.penalty,
+        label_smoothing=training.label_smoothing,
+        name="search_trainer",
     )
-    trainer = _trainer(supernet, data, config, budget, optimizer, training)
-    cost = trainer.expected_cost
-    predict = class_predictor(supernet.model)
-
-    def evaluate() -> dict[str, float]:
-        open_widths = {
-            path: float(count)
-            for path, count in supernet.expected_widths(_open_masks(supernet)).items()
-        }
-        return {
-            "validation_accuracy": evaluate_accuracy(predict, data.validation()),
-            "derived_cost": float(cost(open_widths)),
-            "gate_entropy": _mean_entropy(supernet),
-        }
-
+    trainer.compile(*make_optimizers(supernet))
+    shrinking = LiveShrinking(
+        trainer,
+        space,
+        build=build,
+        make_optimizers=make_optimizers,
+        metric=budget.metric,
+        events_path=run.path / "shrinking.json",
+        dead_below=config.dead_below,
+        retrace_steps=config.retrace_steps if config.live_shrinking else math.inf,
+    )
+    course = _Course(shrinking, data, run, _stage_ends(trainer.schedule, training))
     last = run_epochs(
         trainer,
         data.train_epoch,
         epochs=training.epochs,
         run=run,
         phase="search",
-        evaluate=evaluate,
+        evaluate=course.evaluate,
         checkpoint_every_epochs=training.checkpoint_every_epochs,
+        resizing=course,
     )
-    if last["expected_cost"] > _LATE * budget.budget:
+    if last["expected_cost"] > _LATE * budget.budgets[-1]:
         logging.warning(
             "The expected cost is still %.0f %% of the budget: what does not fit is "
             "cut off by rank. Search for more epochs.",
-            100 * last["expected_cost"] / budget.budget,
+            100 * last["expected_cost"] / budget.budgets[-1],
         )
-    probabilities = {
-        path: np.asarray(p) for path, p in supernet.keep_probabilities().items()
-    }
-    selection = select_channels(space, probabilities, cost=cost, budget=budget.budget)
-    result = _derive(supernet, selection, training)
-    _write_result(run, supernet, selection, result.architecture, budget)
-    save_network(
-        run.path, result.architecture, result.network, weights_file=INHERITED_WEIGHTS
-    )
-    return result
+    return course.write_network(budget.budgets[-1], "")
 
 
 def gate_factory(config: FigsConfig) -> Callable[[int, str, int], Any]:
     """Returns the function that makes the configured gates."""
+    if config.gate == "batch_norm_scale":
+        return lambda channels, name, seed: BatchNormScaleGate(channels, name=name)
     if config.gate == "hard_concrete":
         return lambda channels, name, seed: HardConcreteGate(
             channels, initial_logit=config.initial_logit, seed=seed, name=name
@@ -170,113 +183,94 @@ def gate_factory(config: FigsConfig) -> Callable[[int, str, int], Any]:
     )
 
 
-def _trainer(
-    supernet: Supernet,
-    data: ClassificationData,
-    config: FigsConfig,
-    budget: BudgetConfig,
-    optimizer: OptimizerConfig,
-    training: TrainingConfig,
-) -> SearchTrainer:
-    space = supernet.space
-    cost = cost_function(space.supernet, budget.metric)
-    total_steps = data.steps_per_epoch * training.epochs
+def _temperature(config: FigsConfig) -> Callable[[tf.Tensor], tf.Tensor] | None:
+    if config.gate != "logistic_sigmoid":
+        return None
+    ratio = config.temperature_end / config.temperature_start
+    return lambda progress: config.temperature_start * tf.pow(ratio, progress)
 
-    def temperature(progress: tf.Tensor) -> tf.Tensor:
-        ratio = config.temperature_end / config.temperature_start
-        return config.temperature_start * tf.pow(ratio, progress)
 
-    trainer = SearchTrainer(
-        supernet,
-        expected_cost=cost,
-        schedule=BudgetSchedule(
-            start_cost=float(
-                cost(supernet.expected_widths(supernet.keep_probabilities()))
+def _stage_ends(schedule: BudgetSchedule, training: TrainingConfig) -> dict[int, float]:
+    """Returns the budgets by the last whole epoch of their stage, without the last."""
+    ends = [int(end * training.epochs + 1e-6) for end in schedule.stage_ends]
+    starts = [int(math.ceil(schedule.warmup * training.epochs)), *ends]
+    if any(end <= start for start, end in zip(starts, ends, strict=False)):
+        raise ValueError(
+            f"epochs must allow each of the {len(ends)} budgets a whole epoch behind "
+            f"the warm-up. Received: epochs={training.epochs}"
+        )
+    return dict(zip(ends[:-1], schedule.budgets, strict=False))
+
+
+@dataclasses.dataclass
+class _Course:
+    """What happens between the epochs of a search."""
+
+    shrinking: LiveShrinking
+    data: ClassificationData
+    run: RunDir
+    budget_at_epoch: Mapping[int, float]
+    # The supernet of the last evaluation and its compiled prediction.
+    predictor: tuple[Supernet, Callable[[tf.Tensor], tf.Tensor]] | None = None
+
+    @property
+    def supernet(self) -> Supernet:
+        return self.shrinking.trainer.supernet
+
+    def evaluate(self) -> dict[str, float]:
+        """Returns the figures of an epoch."""
+        supernet = self.supernet
+        if self.predictor is None or self.predictor[0] is not supernet:
+            self.predictor = supernet, class_predictor(supernet.model)
+        is_open = {
+            path: tf.cast(p > 0.5, tf.float32)
+            for path, p in supernet.keep_probabilities().items()
+        }
+        expected_cost = self.shrinking.trainer.expected_cost
+        return {
+            "validation_accuracy": evaluate_accuracy(
+                self.predictor[1], self.data.validation()
             ),
-            budget=budget.budget,
-            warmup=config.warmup_fraction,
-            settle=config.settle_fraction,
-        ),
-        temperature=temperature if config.gate == "logistic_sigmoid" else None,
-        total_steps=total_steps,
-        penalty=config.penalty,
-        label_smoothing=training.label_smoothing,
-        name="search_trainer",
-    )
-    trainer.compile(
-        build_optimizer(
-            optimizer,
-            supernet.weight_variables,
-            steps_per_epoch=data.steps_per_epoch,
-            epochs=training.epochs,
-            batch_size=data.config.batch_size,
-        ),
-        # Gates: Adam without decay of the rate, as the reference code's documentation
-        # recommends for learning structure. Differs: an optimizer of their own.
-        keras.optimizers.Adam(config.gate_learning_rate or GATE_TRAVEL / total_steps),
-    )
-    trainer.prepare()
-    return trainer
+            "derived_cost": float(expected_cost(supernet.expected_widths(is_open))),
+            "gate_entropy": _mean_entropy(supernet, self.shrinking.space),
+            "supernet_macs": network_cost(supernet.space.supernet).macs,
+        }
+
+    def after_epoch(self, epoch: int) -> bool:
+        """Takes a snapshot at the end of a budget's stage, then shrinks."""
+        if epoch in self.budget_at_epoch:
+            budget = self.budget_at_epoch[epoch]
+            folder = f"{SNAPSHOTS}/{budget:.0f}_{self.shrinking.metric}"
+            self.write_network(budget, folder)
+        return self.shrinking.after_epoch(epoch)
+
+    def restore(self, epoch: int) -> None:
+        """Makes the supernet what it was after `epoch` epochs."""
+        self.shrinking.restore(epoch)
+
+    def write_network(self, budget: float, folder: str) -> FoundNetwork:
+        """Derives the network of a budget and writes it into a folder of the run's."""
+        metric = self.shrinking.metric
+        found = derive_network(self.supernet, metric=metric, budget=budget)
+        write_found(
+            self.run.path / folder,
+            found,
+            self.shrinking.space,
+            metric=metric,
+            budget=budget,
+            validation_accuracy=evaluate_accuracy(
+                class_predictor(found.network), self.data.validation()
+            ),
+        )
+        return found
 
 
-def _open_masks(supernet: Supernet) -> dict[str, tf.Tensor]:
-    return {
-        path: tf.cast(p > 0.5, tf.float32)
-        for path, p in supernet.keep_probabilities().items()
-    }
+def _mean_entropy(supernet: Supernet, space: SearchSpace) -> float:
+    """Returns the mean entropy of the space's gates in bits: 0 when all have decided.
 
-
-def _mean_entropy(supernet: Supernet) -> float:
-    """Returns the gates' mean entropy in bits: 0 when all have decided."""
+    Channels that were cut out have decided.
+    """
     p = np.concatenate([np.asarray(p) for p in supernet.keep_probabilities().values()])
     p = np.clip(p.astype(np.float64), 1e-12, 1 - 1e-12)
-    return float(np.mean(-p * np.log2(p) - (1 - p) * np.log2(1 - p)))
-
-
-def _derive(
-    supernet: Supernet, selection: Selection, training: TrainingConfig
-) -> FigsResult:
-    name = f"{supernet.space.name}_found"
-    architecture = derived_architecture(supernet.space, selection, name=name)
-    network = build_network(
-        architecture,
-        batch_norm_momentum=training.batch_norm_momentum,
-        dropout_rate=training.dropout_rate,
-    )
-    transfer_weights(supernet, selection, network)
-    return FigsResult(supernet, architecture, network, selection)
-
-
-def _write_result(
-    run: RunDir,
-    supernet: Supernet,
-    selection: Selection,
-    architecture: Architecture,
-    budget: BudgetConfig,
-) -> None:
-    found, whole = network_cost(architecture), network_cost(supernet.space.supernet)
-    write_json(
-        run.path / "search.json",
-        {
-            "space": supernet.space.name,
-            "channel_divisor": supernet.space.channel_divisor,
-            "metric": budget.metric,
-            "budget": budget.budget,
-            "supernet": supernet.space.supernet,
-            "supernet_cost": {"macs": whole.macs, "params": whole.params},
-            "derived_cost": {"macs": found.macs, "params": found.params},
-            "threshold": selection.threshold,
-            "widths": selection.widths,
-            "probabilities": _probability_summary(supernet.keep_probabilities()),
-        },
-    )
-
-
-def _probability_summary(probabilities: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        path: {
-            "mean": float(np.mean(p)),
-            "undecided": float(np.mean((np.asarray(p) > 0.1) & (np.asarray(p) < 0.9))),
-        }
-        for path, p in probabilities.items()
-    }
+    entropy = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+    return float(np.sum(entropy)) / sum(choice.values[-1] for choice in space.choices)

@@ -15,16 +15,17 @@ from keras import ops
 
 @dataclasses.dataclass(frozen=True)
 class BudgetSchedule:
-    """The course of the expected cost from its start to the budget.
+    """The course of the expected cost from its start through one or more budgets.
 
-    The cost stays free for the first `warmup` of the search, falls geometrically
-    until `settle`, and is then held, so that gates decide themselves at the budget.
-    `aim` is the share of the budget that is held: the derived network, cut in whole
-    multiples of the divisor, then fits from below.
+    The cost stays free for the first `warmup` of the search. The rest is divided evenly
+    between the budgets: the cost falls geometrically to each and is then held, so that
+    gates decide themselves there. With one budget it is reached at `settle`. `aim` is
+    the share of a budget that is held: the derived network, cut in whole multiples of
+    the divisor, then fits from below.
     """
 
     start_cost: float
-    budget: float
+    budgets: tuple[float, ...]
     warmup: float = 0.1
     settle: float = 0.7
     aim: float = 0.985
@@ -35,6 +36,19 @@ class BudgetSchedule:
                 "warmup and settle must satisfy 0 <= warmup < settle <= 1. "
                 f"Received: warmup={self.warmup}, settle={self.settle}"
             )
+        if not self.budgets or list(self.budgets) != sorted(self.budgets, reverse=True):
+            raise ValueError(
+                "budgets must be one or more in falling order. "
+                f"Received: budgets={self.budgets}"
+            )
+
+    @property
+    def stage_ends(self) -> tuple[float, ...]:
+        """Returns the progress in (0, 1] up to which each budget is held."""
+        length = (1.0 - self.warmup) / len(self.budgets)
+        return tuple(
+            self.warmup + length * count for count in range(1, len(self.budgets) + 1)
+        )
 
     def is_pressing(self, progress):
         """Returns 1.0 once the warm-up is over, before that 0.0."""
@@ -42,10 +56,16 @@ class BudgetSchedule:
 
     def target(self, progress):
         """Returns the target cost at `progress` in [0, 1] (number or tensor)."""
-        ramp = (progress - self.warmup) / (self.settle - self.warmup)
-        ramp = ops.clip(ops.convert_to_tensor(ramp, "float32"), 0.0, 1.0)
-        ratio = self.aim * self.budget / self.start_cost
-        return self.start_cost * ops.exp(ramp * math.log(ratio))
+        progress = ops.convert_to_tensor(progress, "float32")
+        descent = (self.settle - self.warmup) / len(self.budgets)
+        starts = (self.warmup, *self.stage_ends)
+        log_cost, exponent = math.log(self.start_cost), 0.0
+        for start, budget in zip(starts, self.budgets, strict=False):
+            ramp = ops.clip((progress - start) / descent, 0.0, 1.0)
+            log_goal = math.log(self.aim * budget)
+            exponent = exponent + ramp * (log_goal - log_cost)
+            log_cost = log_goal
+        return self.start_cost * ops.exp(exponent)
 
 
 class PenaltyController(keras.layers.Layer):

@@ -1,6 +1,6 @@
 """One loop for every method: epochs, progress, metrics, checkpoints, going on.
 
-A trainer brings `train_step(batch)`, `metrics`, `checkpoint_items()` and `prepare()`;
+A trainer brings `train_step(batch)`, `metrics` and `checkpoint_items()`;
 what it learns is its own matter. Driving the compiled step here, rather than `fit`,
 traces it once for a whole run.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -20,6 +20,20 @@ from absl import logging
 from mobilenas_tf.training.run_dir import RunDir
 
 Trainer = Any
+
+
+class Resizing(Protocol):
+    """How a trainer's variables change between epochs."""
+
+    def after_epoch(self, epoch: int) -> bool:
+        """Called when `epoch` epochs are done; returns if variables were replaced."""
+        ...
+
+    def restore(self, epoch: int) -> None:
+        """Gives the trainer the variables that it had after `epoch` epochs."""
+        ...
+
+
 # Seconds between two updates of the progress bar.
 _PROGRESS_INTERVAL = 0.5
 
@@ -33,6 +47,7 @@ def run_epochs(
     phase: str,
     evaluate: Callable[[], dict[str, float]],
     checkpoint_every_epochs: int = 1,
+    resizing: Resizing | None = None,
 ) -> dict[str, float]:
     """Trains for `epochs` epochs and returns the last row of metrics.
 
@@ -40,7 +55,7 @@ def run_epochs(
     was stopped goes on behind its last checkpoint, with the rows after it dropped.
 
     Args:
-        trainer: A prepared trainer.
+        trainer: A compiled trainer.
         train_epoch: `epoch -> batches`; the same epoch gives the same batches.
         epochs: Epochs of the whole run, those before a stop included.
         run: Run folder.
@@ -48,20 +63,15 @@ def run_epochs(
         evaluate: Called after each epoch; its figures join the row.
         checkpoint_every_epochs: Epochs between two checkpoints; the last is written
             in any case.
+        resizing: What happens between epochs to a trainer whose variables change. The
+            step is traced anew when they have.
 
     Raises:
         ValueError: If the loss is no longer a finite number.
     """
     epoch_variable = tf.Variable(0, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(
-        epoch=epoch_variable,
-        metrics=trainer.metrics,
-        **trainer.checkpoint_items(),
-    )
-    manager = tf.train.CheckpointManager(
-        checkpoint, str(run.checkpoints_path), max_to_keep=2
-    )
-    row = _go_on(checkpoint, manager, epoch_variable, run)
+    row = _go_on(trainer, epoch_variable, run, resizing)
+    manager = _checkpoint_manager(trainer, epoch_variable, run)
     step = tf.function(trainer.train_step)
     writer = tf.summary.create_file_writer(str(run.tensorboard_path))
     for epoch in range(int(epoch_variable), epochs):
@@ -85,6 +95,9 @@ def run_epochs(
         tqdm.tqdm.write(f"{title}: {_summary(row)}")
         _write_summary(writer, row)
         epoch_variable.assign(epoch + 1)
+        if resizing is not None and resizing.after_epoch(epoch + 1):
+            manager = _checkpoint_manager(trainer, epoch_variable, run)
+            step = tf.function(trainer.train_step)
         if (epoch + 1) % checkpoint_every_epochs == 0 or epoch + 1 == epochs:
             manager.save(checkpoint_number=epoch + 1)
     writer.close()
@@ -102,7 +115,7 @@ def class_predictor(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     def predict(images: tf.Tensor) -> tf.Tensor:
         return tf.argmax(model(images, training=False), axis=-1)
 
-    return predict
+    return predict.get_concrete_function()
 
 
 def predict_classes(
@@ -127,16 +140,32 @@ def evaluate_accuracy(
     return float(np.mean(labels == predicted))
 
 
+def _checkpoint_manager(
+    trainer: Trainer, epoch_variable: tf.Variable, run: RunDir
+) -> tf.train.CheckpointManager:
+    """Returns what saves the trainer's variables of this moment."""
+    checkpoint = tf.train.Checkpoint(
+        epoch=epoch_variable, metrics=trainer.metrics, **trainer.checkpoint_items()
+    )
+    return tf.train.CheckpointManager(
+        checkpoint, str(run.checkpoints_path), max_to_keep=2
+    )
+
+
 def _go_on(
-    checkpoint: tf.train.Checkpoint,
-    manager: tf.train.CheckpointManager,
+    trainer: Trainer,
     epoch_variable: tf.Variable,
     run: RunDir,
+    resizing: Resizing | None,
 ) -> dict[str, float]:
     """Restores the newest checkpoint that reads; returns the last row up to it."""
+    manager = _checkpoint_manager(trainer, epoch_variable, run)
     for path in reversed(manager.checkpoints):
+        if resizing is not None:
+            resizing.restore(int(path.rsplit("-", 1)[1]))
+            manager = _checkpoint_manager(trainer, epoch_variable, run)
         try:
-            checkpoint.restore(path).assert_existing_objects_matched()
+            manager.checkpoint.restore(path).assert_existing_objects_matched()
         except (tf.errors.OpError, ValueError, IndexError) as error:
             logging.warning("Skipping the unreadable checkpoint %s: %s", path, error)
             continue
@@ -188,8 +217,7 @@ def _summary(figures: Mapping[str, Any]) -> str:
     if "expected_cost" in figures:
         text += (
             f", cost {figures['expected_cost'] / 1e6:.3f} M"
-            f" (due now {figures['target_cost'] / 1e6:.3f} M,"
-            f" budget {figures['budget'] / 1e6:.3f} M)"
+            f" (due now {figures['target_cost'] / 1e6:.3f} M)"
             f", {figures['channels_alive']:.0f} channels alive"
         )
     return text

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from mobilenas_tf.models.weight_transfer import VariableCut
 from mobilenas_tf.training.config import OptimizerConfig
 
 LEARNING_RATES = {
@@ -181,6 +183,51 @@ def build_optimizer(
     )
     optimizer.build(list(variables))
     return optimizer
+
+
+def carry_state(
+    before: keras.optimizers.Optimizer,
+    after: keras.optimizers.Optimizer,
+    cuts: Iterable[VariableCut],
+) -> None:
+    """Gives the optimizer of a narrower network what the wider one's has gathered.
+
+    Args:
+        before: Optimizer of variables that are sources of cuts.
+        after: Of the same kind, built; its variables are targets of cuts.
+        cuts: Others, of variables without an optimizer, may be among them.
+    """
+    after.iterations.assign(before.iterations)
+    wide, narrow = _slots_by_variable(before), _slots_by_variable(after)
+    for cut in cuts:
+        if id(cut.source) not in wide:
+            continue
+        pairs = zip(wide[id(cut.source)], narrow[id(cut.target)], strict=True)
+        for source, target in pairs:
+            target.assign(cut.part_of(np.asarray(source)))
+
+
+def _slots_by_variable(
+    optimizer: keras.optimizers.Optimizer,
+) -> dict[int, list[keras.Variable]]:
+    """Returns the slot variables of each trained variable by its id.
+
+    Keras keeps every kind of slot (momentum, velocity, average) in a list of its own,
+    with one variable for each trained one.
+    """
+    trained = optimizer._trainable_variables
+    kinds = [
+        value
+        for name, value in vars(optimizer).items()
+        if name not in ("_trainable_variables", "_variables")
+        and isinstance(value, list)
+        and len(value) == len(trained)
+        and all(isinstance(slot, keras.Variable) for slot in value)
+    ]
+    return {
+        id(variable): [slots[index] for slots in kinds]
+        for index, variable in enumerate(trained)
+    }
 
 
 def is_exempt_from_weight_decay(variable: keras.Variable) -> bool:

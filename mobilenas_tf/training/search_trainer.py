@@ -72,19 +72,38 @@ class SearchTrainer(keras.Model):
         self.label_smoothing = label_smoothing
         self.controller = PenaltyController(total_steps=total_steps, name="controller")
         self.controller.build()
-        names = ("loss", "expected_cost", "target_cost", "budget", "penalty_strength")
+        names = ("loss", "expected_cost", "target_cost", "penalty_strength")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.accuracy_metric = keras.metrics.CategoricalAccuracy(name="accuracy")
         self.alive_metric = keras.metrics.Mean(name="channels_alive")
+
+    def adopt(
+        self,
+        supernet: Supernet,
+        expected_cost: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
+        *,
+        weight_optimizer: keras.optimizers.Optimizer,
+        architecture_optimizer: keras.optimizers.Optimizer,
+    ) -> None:
+        """Goes on with another supernet; a step that was traced before is void."""
+        self.supernet = supernet
+        self.expected_cost = expected_cost
+        self.compile(weight_optimizer, architecture_optimizer)
 
     def compile(
         self,
         weight_optimizer: keras.optimizers.Optimizer,
         architecture_optimizer: keras.optimizers.Optimizer,
     ) -> None:
-        """Takes the two optimizers."""
+        """Takes the two optimizers, and builds them: a checkpoint must find all."""
         super().compile(optimizer=weight_optimizer)
         self.architecture_optimizer = architecture_optimizer
+        for optimizer, variables in (
+            (weight_optimizer, self.supernet.weight_variables),
+            (architecture_optimizer, self.supernet.architecture_variables),
+        ):
+            if not optimizer.built:
+                optimizer.build(variables)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -102,7 +121,7 @@ class SearchTrainer(keras.Model):
         self._set_temperature(progress)
         target = self.schedule.target(progress)
         strength = self.controller(
-            self._cost_of_probabilities(), target, self.schedule.is_pressing(progress)
+            self._cost_of_gates(), target, self.schedule.is_pressing(progress)
         )
         weight_variables = self.supernet.weight_variables
         logits_variables = self.supernet.architecture_variables
@@ -114,14 +133,15 @@ class SearchTrainer(keras.Model):
             if self.penalty == "sample":
                 cost = self.expected_cost(self.supernet.expected_widths(masks))
             else:
-                cost = self._cost_of_probabilities()
+                cost = self._cost_of_gates()
             loss = task_loss + strength * cost / self.schedule.start_cost
         gradients = tape.gradient(loss, [*weight_variables, *logits_variables])
         self.optimizer.apply(gradients[: len(weight_variables)], weight_variables)
-        self.architecture_optimizer.apply(
-            gradients[len(weight_variables) :], logits_variables
-        )
-        values = (task_loss, cost, target, self.schedule.budget, strength)
+        if logits_variables:
+            self.architecture_optimizer.apply(
+                gradients[len(weight_variables) :], logits_variables
+            )
+        values = (task_loss, cost, target, strength)
         for mean, value in zip(self.means.values(), values, strict=True):
             mean.update_state(value)
         self.accuracy_metric.update_state(labels, logits)
@@ -129,9 +149,9 @@ class SearchTrainer(keras.Model):
         self.alive_metric.update_state(self._channels_alive())
         return {metric.name: metric.result() for metric in self.metrics}
 
-    def _cost_of_probabilities(self) -> tf.Tensor:
-        probabilities = self.supernet.keep_probabilities()
-        return self.expected_cost(self.supernet.expected_widths(probabilities))
+    def _cost_of_gates(self) -> tf.Tensor:
+        channels = self.supernet.priced_channels()
+        return self.expected_cost(self.supernet.expected_widths(channels))
 
     def _channels_alive(self) -> tf.Tensor:
         return tf.add_n(
@@ -157,7 +177,3 @@ class SearchTrainer(keras.Model):
             "controller": self.controller,
             "random_state": random_state(self.supernet.model),
         }
-
-    def prepare(self) -> None:
-        """Creates the gates' slot variables, so that a checkpoint can fill them."""
-        self.architecture_optimizer.build(self.supernet.architecture_variables)

@@ -29,10 +29,10 @@ def classification_loss(
     return tf.reduce_mean(losses * weights)
 
 
-def random_state(model: keras.Model) -> list[keras.Variable]:
-    """Returns the state of a model's seeds, which checkpoints of a model leave out."""
-    weights = {id(variable) for variable in model.weights}
-    return [variable for variable in model.variables if id(variable) not in weights]
+def random_state(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the state of a layer's (or model's) seeds, which checkpoints leave out."""
+    weights = {id(variable) for variable in layer.weights}
+    return [variable for variable in layer.variables if id(variable) not in weights]
 
 
 class ClassifierTrainer(keras.Model):
@@ -45,6 +45,12 @@ class ClassifierTrainer(keras.Model):
         self.label_smoothing = label_smoothing
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.accuracy_metric = keras.metrics.CategoricalAccuracy(name="accuracy")
+
+    def compile(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Takes the optimizer, and builds it: a checkpoint must find its variables."""
+        super().compile(optimizer=optimizer)
+        if not optimizer.built:
+            optimizer.build(self.network.trainable_variables)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -76,7 +82,3 @@ class ClassifierTrainer(keras.Model):
             "optimizer": self.optimizer,
             "random_state": random_state(self.network),
         }
-
-    def prepare(self) -> None:
-        """Creates the optimizer's variables, so that a checkpoint can fill them."""
-        self.optimizer.build(self.network.trainable_variables)

@@ -8,7 +8,7 @@ from mobilenas_tf.models.derive import (
     select_channels,
     with_presence,
 )
-from mobilenas_tf.models.supernet import build_supernet_model, producer_gates
+from mobilenas_tf.models.supernet import build_supernet_model
 from mobilenas_tf.space import required_kernels
 from mobilenas_tf.spaces import TABLES, named_space
 from mobilenas_tf.widths import width_groups
@@ -156,9 +156,7 @@ def test_without_a_budget_the_threshold_is_one_half():
     selection = select_channels(space, probabilities)
     required = {k.path for ks in required_kernels(space.supernet) for k in ks}
     for group in width_groups(space.supernet):
-        best = np.max(
-            [probabilities[gate] for _, gate in producer_gates(group)], axis=0
-        )
+        best = probabilities[group.path]
         is_forced = group.path in required or not group.is_kernel
         if not is_forced or np.any(best > 0.5):
             np.testing.assert_array_equal(selection.kept[group.path], best > 0.5)
@@ -196,65 +194,19 @@ def test_kept_channels_are_the_likeliest_of_their_group():
     probabilities = random_probabilities(space, np.random.default_rng(5))
     selection = select(space, probabilities, 0.5 * largest)
     for group in width_groups(space.supernet):
-        best = np.max(
-            [probabilities[gate] for _, gate in producer_gates(group)], axis=0
-        )
+        best = probabilities[group.path]
         kept = selection.kept[group.path]
         if kept.any() and not kept.all():
             assert best[kept].min() >= best[~kept].max()
 
 
-def test_one_likely_channel_of_any_producer_keeps_it_in_the_group():
-    space = small_space(channel_divisor=1)
-    probabilities = constant_probabilities(space, 0.9)
-    tied = ("stem/output", "stage1/block0/output", "stage1/block2/output")
-    for path, likely in zip(tied, ([0, 1], [1, 2], [3]), strict=True):
-        probabilities[path] = np.where(np.isin(np.arange(8), likely), 0.8, 0.1)
-    selection = select_channels(space, probabilities)
-    kept = np.flatnonzero(selection.kept["stem/output"])
-    np.testing.assert_array_equal(kept, [0, 1, 2, 3])
-    # Each writes what its own gate says.
-    for path, written in zip(tied, ([0, 1], [1, 2], [3]), strict=True):
-        np.testing.assert_array_equal(np.flatnonzero(selection.masks[path]), written)
-
-
-def test_channels_that_no_gate_wants_are_written_by_the_likeliest_producer():
-    space = small_space(channel_divisor=4)
-    probabilities = constant_probabilities(space, 0.9)
-    tied = ("stem/output", "stage1/block0/output", "stage1/block2/output")
-    for path, level in zip(tied, (0.2, 0.3, 0.1), strict=True):
-        probabilities[path] = np.linspace(level, 0.0, 8)
-    probabilities["stem/output"][0] = 0.4
-    selection = select_channels(space, probabilities)
-    np.testing.assert_array_equal(
-        np.flatnonzero(selection.kept["stem/output"]), [0, 1, 2, 3]
-    )
-    written = [np.flatnonzero(selection.masks[path]).tolist() for path in tied]
-    assert written == [[0], [1, 2, 3], []]
-
-
-def test_the_first_producer_of_a_group_always_writes_something():
-    # All other blocks of a residual chain read it: without it the image is cut off.
-    space = small_space(channel_divisor=2)
-    probabilities = constant_probabilities(space, 0.9)
-    probabilities["stem/output"] = np.linspace(0.1, 0.3, 8)
-    probabilities["stage2/block0/output"] = np.linspace(0.3, 0.1, 12)
-    selection = select_channels(space, probabilities)
-    assert selection.kept["stem/output"].all()
-    np.testing.assert_array_equal(np.flatnonzero(selection.masks["stem/output"]), [7])
-    np.testing.assert_array_equal(
-        np.flatnonzero(selection.masks["stage2/block0/output"]), [0]
-    )
-
-
-def test_a_block_that_vanishes_writes_nothing():
+def test_a_block_without_kernels_is_absent():
     space = small_space()
     probabilities = constant_probabilities(space, 0.9)
     for kernel_size in (3, 5):
         probabilities[f"stage1/block2/kernel{kernel_size}"][:] = 0.1
     selection = select_channels(space, probabilities)
-    assert not selection.masks["stage1/block2/output"].any()
-    assert selection.masks["stem/output"].all()
+    assert selection.kept["stem/output"].all()
     widths = with_presence(space, selection.widths)
     presence = {path: width for path, width in widths.items() if "presence" in path}
     assert presence == {
@@ -285,4 +237,4 @@ def test_hardened_gates_are_the_selection_also_while_training(make_gate):
     for training in (False, True):
         _, masks = supernet.masked_model(image, training=training)
         for path, mask in masks.items():
-            np.testing.assert_array_equal(np.array(mask), selection.masks[path])
+            np.testing.assert_array_equal(np.array(mask), selection.kept[path])

@@ -17,7 +17,6 @@ from mobilenas_tf.models.supernet import (
     GateFactory,
     Supernet,
     build_supernet_model,
-    producer_gates,
 )
 from mobilenas_tf.space import SearchSpace, width_space
 from mobilenas_tf.spec import (
@@ -91,19 +90,14 @@ def open_supernet(
 
 def gate_channels(space: SearchSpace) -> dict[str, int]:
     """Returns the number of channels of every gate of the space's supernet."""
-    open_paths = {choice.path for choice in space.choices}
-    return {
-        gate: group.channels
-        for group in width_groups(space.supernet)
-        if group.path in open_paths
-        for _, gate in producer_gates(group)
-    }
+    channels = {group.path: group.channels for group in width_groups(space.supernet)}
+    return {choice.path: channels[choice.path] for choice in space.choices}
 
 
 def random_probabilities(
     space: SearchSpace, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Returns keep probabilities by gate path, each gate with a level of its own.
+    """Returns keep probabilities by width path, each gate with a level of its own.
 
     Levels of 0 to 1 make some kernels and blocks vanish and leave others whole.
     """

@@ -10,7 +10,6 @@ from mobilenas_tf.layers.gates import HardConcreteGate, LogisticSigmoidGate
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.supernet import (
     build_supernet_model,
-    producer_gates,
     removable_kernels,
 )
 from mobilenas_tf.space import SearchSpace, width_space
@@ -22,7 +21,6 @@ from mobilenas_tf.spec import (
     InvertedResidual,
     Stage,
 )
-from mobilenas_tf.widths import WidthGroup
 from tests.models.random_networks import (
     hard_concrete_gate,
     logistic_sigmoid_gate,
@@ -33,19 +31,15 @@ from tests.models.random_networks import (
     small_space,
 )
 
-# Every width, and each producer of the two groups that several blocks write.
+# Every width; two groups are written by several blocks.
 _CHANNELS = {
     "stem/output": 8,
-    "stage1/block0/output": 8,
-    "stage1/block2/output": 8,
     "stage1/block2/kernel3": 8,
     "stage1/block2/kernel5": 8,
     "stage2/block0/kernel3": 8,
     "stage2/block0/kernel5": 8,
     "stage2/block0/squeeze_excite": 4,
     "stage2/block0/output": 12,
-    "stage2/block1/output": 12,
-    "stage2/block3/output": 12,
     "stage2/block1/kernel3": 8,
     "stage2/block1/kernel5": 8,
     "stage2/block1/squeeze_excite": 4,
@@ -63,7 +57,7 @@ def supernet():
 
 
 def tiny_space():
-    """Returns a space of six gates: the stem and a block that can vanish, tied."""
+    """Returns a space of three gates: the stem and a block that can vanish, tied."""
     block = InvertedResidual(2, (Branch(3, 1), Branch(5, 1)), has_residual=True)
     architecture = Architecture("tiny", 4, Convolution(2), (Stage((block,)),), Head(2))
     return width_space("tiny", architecture, channel_divisor=1)
@@ -75,7 +69,7 @@ def only(space, *paths):
     return SearchSpace(space.name, space.supernet, choices, space.channel_divisor)
 
 
-def test_every_producer_of_an_open_width_has_a_gate(supernet):
+def test_every_open_width_has_a_gate(supernet):
     channels = {path: gate.channels for path, gate in supernet.gates.items()}
     assert channels == _CHANNELS
 
@@ -90,9 +84,8 @@ def test_gates_come_from_the_factory_with_seeds_of_their_own():
     build_supernet_model(tiny_space(), make_gate, seed=70)
     assert made == [
         (2, "stem.output.gate", 70),
-        (2, "stage1.block0.output.gate", 71),
-        (1, "stage1.block0.kernel3.gate", 72),
-        (1, "stage1.block0.kernel5.gate", 73),
+        (1, "stage1.block0.kernel3.gate", 71),
+        (1, "stage1.block0.kernel5.gate", 72),
     ]
 
 
@@ -162,13 +155,13 @@ def test_an_open_supernet_is_the_plain_network(supernet):
 def test_closed_channels_are_exactly_zero(supernet):
     for gate in supernet.gates.values():
         gate.logits.assign(np.full(gate.channels, 1.0))
-    closed = {"stage2/block0/kernel5": [1, 4], "stage1/block2/output": [0, 7]}
+    closed = {"stage2/block0/kernel5": [1, 4], "stem/output": [0, 7]}
     for path, channels in closed.items():
         logits = np.full(supernet.gates[path].channels, 1.0)
         logits[channels] = -1.0
         supernet.gates[path].logits.assign(logits)
     model = supernet.model
-    names = ("stage2.block0.kernel5.depthwise.bn", "stage1.block2.project.bn")
+    names = ("stage2.block0.kernel5.depthwise.bn", "stage1.block2.add")
     inner = keras.Model(
         model.inputs[0], [model.get_layer(name).output for name in names]
     )
@@ -205,18 +198,16 @@ def test_expected_widths_are_the_mean_over_all_outcomes():
         "stem/output": [0.9, 0.3],
         "stage1/block0/kernel3": [0.6],
         "stage1/block0/kernel5": [0.25],
-        "stage1/block0/output": [0.5, 0.8],
     }
     flat = [p for group in probabilities.values() for p in group]
     mean = dict.fromkeys(("stem/output", "kernel3", "kernel5", "presence"), 0.0)
-    for outcome in itertools.product((0, 1), repeat=6):
+    for outcome in itertools.product((0, 1), repeat=4):
         chance = np.prod(
             [p if is_open else 1 - p for p, is_open in zip(flat, outcome, strict=True)]
         )
-        stem, (kernel3, kernel5), block = outcome[:2], outcome[2:4], outcome[4:]
+        stem, (kernel3, kernel5) = outcome[:2], outcome[2:]
         is_there = kernel3 or kernel5
-        written = [a or (b and is_there) for a, b in zip(stem, block, strict=True)]
-        mean["stem/output"] += chance * sum(written)
+        mean["stem/output"] += chance * sum(stem)
         mean["kernel3"] += chance * kernel3
         mean["kernel5"] += chance * kernel5
         mean["presence"] += chance * is_there
@@ -238,9 +229,7 @@ def test_gradients_of_expected_widths_are_finite_differences():
         widths = supernet.expected_widths(dict(zip(paths, probabilities, strict=True)))
         return tf.add_n([(i + 1.0) * w for i, w in enumerate(widths.values())])
 
-    probabilities = [
-        tf.constant(p, tf.float64) for p in ([0.9, 0.3], [0.5, 0.8], [0.6], [0.25])
-    ]
+    probabilities = [tf.constant(p, tf.float64) for p in ([0.9, 0.3], [0.6], [0.25])]
     analytic, numeric = tf.test.compute_gradient(total, probabilities, delta=1e-5)
     for ours, theirs in zip(analytic, numeric, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
@@ -254,16 +243,6 @@ def test_expected_widths_of_hard_gates_have_finite_gradients(supernet):
         total = tf.add_n(list(widths.values()))
     for gradient in tape.gradient(total, supernet.architecture_variables):
         assert np.all(np.isfinite(gradient))
-
-
-def test_producer_gates_of_kinds_of_groups():
-    tied = WidthGroup("stem/output", 8, ("stem", "stage1/block0"))
-    assert list(producer_gates(tied)) == [
-        ("stem", "stem/output"),
-        ("stage1/block0", "stage1/block0/output"),
-    ]
-    single = WidthGroup("head/conv", 8, ("head/conv",))
-    assert list(producer_gates(single)) == [("head/conv", "head/conv")]
 
 
 def test_only_blocks_whose_kernels_are_all_open_can_vanish():

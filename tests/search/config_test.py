@@ -6,13 +6,11 @@ import pytest
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 
 
-def test_a_budget_names_its_metric():
-    assert (BudgetConfig(max_macs=5e6).metric, BudgetConfig(max_macs=5e6).budget) == (
-        "macs",
-        5e6,
-    )
-    params = BudgetConfig(max_params=300_000)
-    assert (params.metric, params.budget) == ("params", 300_000.0)
+def test_budgets_name_their_metric_and_fall():
+    macs = BudgetConfig(max_macs=(5e6, 8e6))
+    assert (macs.metric, macs.budgets) == ("macs", (8e6, 5e6))
+    params = BudgetConfig(max_params=(3e5,))
+    assert (params.metric, params.budgets) == ("params", (3e5,))
 
 
 @pytest.mark.parametrize(
@@ -21,15 +19,22 @@ def test_a_budget_names_its_metric():
         (
             {},
             "exactly one of max_macs and max_params must be given. "
-            "Received: max_macs=None, max_params=None",
+            "Received: max_macs=(), max_params=()",
         ),
         (
-            {"max_macs": 1.0, "max_params": 2.0},
+            {"max_macs": (1.0,), "max_params": (2.0,)},
             "exactly one of max_macs and max_params must be given. "
-            "Received: max_macs=1.0, max_params=2.0",
+            "Received: max_macs=(1.0,), max_params=(2.0,)",
         ),
-        ({"max_macs": 0}, "max_macs must be above 0. Received: max_macs=0.0"),
-        ({"max_params": -1}, "max_params must be above 0. Received: max_params=-1.0"),
+        (
+            {"max_macs": (0.0,)},
+            "max_macs must be distinct numbers above 0. Received: max_macs=(0.0,)",
+        ),
+        (
+            {"max_params": (2.0, 2.0)},
+            "max_params must be distinct numbers above 0. "
+            "Received: max_params=(2.0, 2.0)",
+        ),
     ],
 )
 def test_a_budget_that_is_none_is_refused(options, message):
@@ -48,6 +53,8 @@ def test_a_budget_that_is_none_is_refused(options, message):
         ({"temperature_start": 0}, "temperature_start must be above 0"),
         ({"temperature_end": -1}, "temperature_end must be above 0"),
         ({"gate_learning_rate": 0}, "gate_learning_rate must be above 0 or not given"),
+        ({"dead_below": 0.5}, "dead_below must be in (0, 0.5)"),
+        ({"retrace_steps": -1}, "retrace_steps must be 0 or more"),
         ({"warmup_fraction": 0.7}, "warmup_fraction must be from 0 to below settle_f"),
         ({"warmup_fraction": -0.1}, "warmup_fraction must be from 0 to below settle_"),
         ({"settle_fraction": 1.5}, "settle_fraction must be at most 1"),

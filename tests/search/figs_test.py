@@ -37,7 +37,7 @@ def search(path, budget, *, data=None, epochs=EPOCHS, **options):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     path = tmp_path_factory.mktemp("search")
-    return path, search(path, BudgetConfig(max_macs=0.4 * LARGEST.macs))
+    return path, search(path, BudgetConfig(max_macs=(0.4 * LARGEST.macs,)))
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_other_budgets_gates_and_penalties_meet_theirs(
     tmp_path, metric, share, options
 ):
     budget = share * getattr(LARGEST, metric)
-    result = search(tmp_path, BudgetConfig(**{f"max_{metric}": budget}), **options)
+    result = search(tmp_path, BudgetConfig(**{f"max_{metric}": (budget,)}), **options)
     assert 0.97 * budget <= getattr(result.cost, metric) <= budget
 
 
@@ -117,7 +117,7 @@ def test_the_found_network_carries_the_supernets_weights(finished):
     np.testing.assert_array_equal(np.array(loaded(images)), expected)
     # The same as the supernet with the gates set to what was kept.
     for gate_path, gate in result.supernet.gates.items():
-        kept = result.selection.masks[gate_path]
+        kept = result.selection.kept[gate_path]
         gate.logits.assign(np.where(kept, 100.0, -100.0))
     masked = np.array(result.supernet.model(images))
     scale = np.abs(masked).max()
@@ -127,7 +127,7 @@ def test_the_found_network_carries_the_supernets_weights(finished):
 @pytest.mark.slow
 def test_a_finished_search_that_is_started_again_gives_the_same(finished):
     path, result = finished
-    again = search(path, BudgetConfig(max_macs=0.4 * LARGEST.macs))
+    again = search(path, BudgetConfig(max_macs=(0.4 * LARGEST.macs,)))
     assert again.architecture == result.architecture
     assert again.selection.widths == result.selection.widths
     assert len(RunDir(path).read_metrics()) == EPOCHS
@@ -139,7 +139,7 @@ def test_a_budget_out_of_reach_is_refused_with_what_is_in_reach(metric, outside)
     smallest, largest = getattr(SMALLEST, metric), getattr(LARGEST, metric)
     budget = smallest - 1 if outside == "below" else largest + 1
     with pytest.raises(ValueError) as error:
-        check_budget(SPACE, BudgetConfig(**{f"max_{metric}": budget}))
+        check_budget(SPACE, BudgetConfig(**{f"max_{metric}": (budget,)}))
     assert str(error.value) == (
         f"max_{metric} must be from {smallest:,} to {largest:,}, what the space small "
         f"can reach. Received: {budget:,}"
@@ -149,12 +149,12 @@ def test_a_budget_out_of_reach_is_refused_with_what_is_in_reach(metric, outside)
 @pytest.mark.parametrize("metric", ["macs", "params"])
 def test_budgets_at_both_ends_are_accepted(metric):
     for cost in (SMALLEST, LARGEST):
-        check_budget(SPACE, BudgetConfig(**{f"max_{metric}": getattr(cost, metric)}))
+        check_budget(SPACE, BudgetConfig(**{f"max_{metric}": (getattr(cost, metric),)}))
 
 
 def test_a_refused_search_leaves_nothing_behind(tmp_path):
     with pytest.raises(ValueError, match="what the space small can reach"):
-        search(tmp_path, BudgetConfig(max_macs=1))
+        search(tmp_path, BudgetConfig(max_macs=(1.0,)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -176,3 +176,64 @@ def test_gates_are_the_configured_ones():
     hard = gate_factory(dataclasses.replace(config, gate="hard_concrete"))(4, "a", 7)
     assert isinstance(hard, HardConcreteGate)
     assert (hard.channels, hard.seed, hard.initial_logit) == (4, 7, 1.5)
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_across_a_cut(tmp_path):
+    budget = BudgetConfig(max_macs=(0.3 * LARGEST.macs,))
+    options = {"gate_learning_rate": 1.0, "retrace_steps": 0.0, "dead_below": 0.2}
+    whole = search(tmp_path / "whole", budget, **options)
+    events = read_json(tmp_path / "whole" / "shrinking.json")
+    assert events
+    assert whole.supernet.space.log10_size() < SPACE.log10_size()
+
+    class Killed(Exception):
+        pass
+
+    class Dying:
+        """Training data that the process does not survive, in the epoch of a cut."""
+
+        def __init__(self, data, epoch):
+            self.data, self.epoch = data, epoch
+
+        def __getattr__(self, name):
+            return getattr(self.data, name)
+
+        def train_epoch(self, epoch):
+            if epoch == self.epoch:
+                raise Killed
+            return self.data.train_epoch(epoch)
+
+    data = colour_data(num_train=128)
+    for event in events:
+        dying = Dying(data, event["epoch"])
+        with pytest.raises(Killed):
+            search(tmp_path / "killed", budget, data=dying, **options)
+    again = search(tmp_path / "killed", budget, data=data, **options)
+    assert again.architecture == whole.architecture
+    for ours, theirs in zip(
+        again.network.get_weights(), whole.network.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+    assert read_json(tmp_path / "killed" / "shrinking.json") == events
+
+
+@pytest.mark.slow
+def test_one_search_serves_several_budgets(tmp_path):
+    budgets = (0.6 * LARGEST.macs, 0.3 * LARGEST.macs)
+    result = search(tmp_path, BudgetConfig(max_macs=budgets), epochs=10)
+    assert 0.95 * budgets[1] <= result.cost.macs <= budgets[1]
+    (snapshot,) = (tmp_path / "snapshots").iterdir()
+    assert snapshot.name == f"{budgets[0]:.0f}_macs"
+    architecture, _ = load_network(snapshot, weights_file=INHERITED_WEIGHTS)
+    assert 0.97 * budgets[0] <= network_cost(architecture).macs <= budgets[0]
+    document = read_json(snapshot / "search.json")
+    assert document["budget"] == budgets[0]
+    assert document["supernet_cost"] == dataclasses.asdict(LARGEST)
+    assert SPACE.resolve(document["widths"]).stages == architecture.stages
+
+
+def test_too_few_epochs_for_the_budgets_are_refused(tmp_path):
+    budgets = (0.6 * LARGEST.macs, 0.5 * LARGEST.macs, 0.3 * LARGEST.macs)
+    with pytest.raises(ValueError, match="each of the 3 budgets a whole epoch"):
+        search(tmp_path, BudgetConfig(max_macs=budgets), epochs=3)

@@ -5,7 +5,7 @@ import tensorflow as tf
 from mobilenas_tf.training.budget import BudgetSchedule, PenaltyController
 
 SCHEDULE = BudgetSchedule(
-    start_cost=800.0, budget=200.0, warmup=0.2, settle=0.6, aim=0.98
+    start_cost=800.0, budgets=(200.0,), warmup=0.2, settle=0.6, aim=0.98
 )
 
 
@@ -34,9 +34,26 @@ def test_a_quarter_of_the_ramp_is_a_quarter_of_the_logarithm():
 
 
 def test_the_target_may_rise_to_a_budget_above_the_start():
-    schedule = BudgetSchedule(start_cost=100.0, budget=400.0, aim=1.0)
+    schedule = BudgetSchedule(start_cost=100.0, budgets=(400.0,), aim=1.0)
     assert float(schedule.target(0.4)) == pytest.approx(200.0)
     assert float(schedule.target(1.0)) == pytest.approx(400.0)
+
+
+def test_several_budgets_have_a_stage_each():
+    schedule = BudgetSchedule(
+        start_cost=800.0, budgets=(400.0, 100.0), warmup=0.2, settle=0.6, aim=1.0
+    )
+    # From 0.2 on two stages of 0.4, the first half of each a descent.
+    assert schedule.stage_ends == pytest.approx((0.6, 1.0))
+    expected = {0.2: 800, 0.4: 400, 0.6: 400, 0.7: 200, 0.8: 100, 1.0: 100}
+    for progress, target in expected.items():
+        assert float(schedule.target(progress)) == pytest.approx(target, rel=1e-4)
+
+
+@pytest.mark.parametrize("budgets", [(), (1.0, 2.0)])
+def test_budgets_out_of_order_are_refused(budgets):
+    with pytest.raises(ValueError, match="one or more in falling order. Received: "):
+        BudgetSchedule(start_cost=4.0, budgets=budgets)
 
 
 def test_it_presses_from_the_end_of_the_warmup_on():
@@ -44,7 +61,7 @@ def test_it_presses_from_the_end_of_the_warmup_on():
     assert pressing == [0.0, 0.0, 1.0, 1.0]
     tensor = SCHEDULE.is_pressing(tf.constant(0.5))
     assert tensor.dtype == tf.float32
-    without_warmup = BudgetSchedule(start_cost=1.0, budget=1.0, warmup=0.0)
+    without_warmup = BudgetSchedule(start_cost=1.0, budgets=(1.0,), warmup=0.0)
     assert float(without_warmup.is_pressing(0.0)) == 1.0
 
 
@@ -57,7 +74,7 @@ def test_a_schedule_out_of_order_is_refused(warmup, settle):
         f"Received: warmup={warmup}, settle={settle}"
     )
     with pytest.raises(ValueError) as error:
-        BudgetSchedule(start_cost=1.0, budget=1.0, warmup=warmup, settle=settle)
+        BudgetSchedule(start_cost=1.0, budgets=(1.0,), warmup=warmup, settle=settle)
     assert str(error.value) == message
 
 
@@ -116,7 +133,7 @@ def test_the_closed_loop_holds_its_target(usefulness, budget_share):
     use = usefulness * rng.lognormal(-1.0, 1.0, 200) / 200
     start_cost = price.sum() / (1 + np.exp(-2.5))
     budget = budget_share * price.sum()
-    schedule = BudgetSchedule(start_cost=start_cost, budget=budget)
+    schedule = BudgetSchedule(start_cost=start_cost, budgets=(budget,))
     steps = 600
     layer, optimizer = controller(total_steps=steps), Adam(40 / steps, 200)
     respond = tf.function(

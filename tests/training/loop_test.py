@@ -39,7 +39,6 @@ def classifier_trainer(dropout_rate=0.5):
     keras.utils.set_random_seed(0)
     trainer = ClassifierTrainer(linear_network(dropout_rate))
     trainer.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9))
-    trainer.prepare()
     return trainer
 
 
@@ -49,14 +48,13 @@ def search_trainer():
     trainer = SearchTrainer(
         supernet,
         expected_cost=cost_function(supernet.space.supernet, "macs"),
-        schedule=BudgetSchedule(start_cost=2e4, budget=1e4, warmup=0.0),
+        schedule=BudgetSchedule(start_cost=2e4, budgets=(1e4,), warmup=0.0),
         temperature=lambda progress: 0.5 - 0.4 * progress,
         total_steps=4 * STEPS,
     )
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
     optimizer.build(supernet.weight_variables)
     trainer.compile(optimizer, keras.optimizers.Adam(0.05))
-    trainer.prepare()
     return trainer
 
 
@@ -184,7 +182,6 @@ def test_figures_are_means_over_one_epoch(tmp_path):
     keras.utils.set_random_seed(0)
     trainer = ClassifierTrainer(linear_network())
     trainer.compile(optimizer=keras.optimizers.SGD(0.0))
-    trainer.prepare()
     train(trainer, tmp_path, 2)
     (first,), (second,) = rows_of(tmp_path, "loss")
     # All 64 images are seen in each epoch, and nothing is learnt.
@@ -241,7 +238,6 @@ def test_checkpoints_of_another_network_are_an_error_in_one_sentence(tmp_path):
     stopped_run(tmp_path, epochs=1)
     other = ClassifierTrainer(build_network(small_architecture()))
     other.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9))
-    other.prepare()
     with pytest.raises(ValueError, match="must hold a checkpoint that can be read"):
         train(other, tmp_path, 2)
 

@@ -20,7 +20,6 @@ METRICS = [
     "loss",
     "expected_cost",
     "target_cost",
-    "budget",
     "penalty_strength",
     "accuracy",
     "channels_alive",
@@ -33,7 +32,7 @@ def search_trainer(supernet=None, *, rates=(0.05, 0.1), **options):
     settings = {
         "expected_cost": cost,
         # Far below what the open gates cost: it presses from the first step on.
-        "schedule": BudgetSchedule(start_cost=5e3, budget=2e3, warmup=0.0),
+        "schedule": BudgetSchedule(start_cost=5e3, budgets=(2e3,), warmup=0.0),
         "temperature": lambda progress: 0.5 * tf.pow(0.2, progress),
         "total_steps": TOTAL_STEPS,
         **options,
@@ -42,7 +41,6 @@ def search_trainer(supernet=None, *, rates=(0.05, 0.1), **options):
     weight_optimizer = keras.optimizers.SGD(rates[0], momentum=0.9)
     weight_optimizer.build(supernet.weight_variables)
     trainer.compile(weight_optimizer, keras.optimizers.SGD(rates[1]))
-    trainer.prepare()
     return trainer
 
 
@@ -140,16 +138,15 @@ def test_gradients_of_the_penalty_are_finite_differences(penalty):
 
 def test_metrics_of_a_step_are_what_its_parts_say():
     trainer = search_trainer()
-    cost = float(trainer._cost_of_probabilities())
+    cost = float(trainer._cost_of_gates())
     target = float(trainer.schedule.target(0.0))
     figures = trainer.train_step(batches()[0])
     assert list(figures) == METRICS
     assert [metric.name for metric in trainer.metrics] == METRICS
     assert float(figures["expected_cost"]) == pytest.approx(cost, rel=1e-6)
     assert float(figures["target_cost"]) == pytest.approx(target, rel=1e-6)
-    assert float(figures["budget"]) == 2e3
-    # All gates are open at first: stem 8, kernels 4 * 16, outputs 2 * 8, head 16.
-    assert float(figures["channels_alive"]) == 8 + 64 + 16 + 16
+    # All gates are open at first: stem 8, kernels 4 * 16, output 8, head 16.
+    assert float(figures["channels_alive"]) == 8 + 64 + 8 + 16
     error = cost / target - 1
     controller = trainer.controller
     strength = (controller.integral + controller.proportional) * error
@@ -160,7 +157,6 @@ def test_the_expected_cost_is_that_of_the_initial_probabilities():
     trainer = search_trainer()
     p = sigmoid(2.5)
     presence = 1 - (1 - p) ** 32
-    tied = 1 - (1 - p) * (1 - p * presence)
     expected = network_cost(
         trainer.supernet.space.supernet,
         {
@@ -170,12 +166,12 @@ def test_the_expected_cost_is_that_of_the_initial_probabilities():
                 for block in (0, 1)
                 for kernel in (3, 5)
             },
-            "stage1/block0/output": 8 * tied,
+            "stage1/block0/output": 8 * p,
             "stage1/block1/presence": presence,
             "head/conv": 16 * p,
         },
     )
-    cost = float(trainer._cost_of_probabilities())
+    cost = float(trainer._cost_of_gates())
     assert cost == pytest.approx(expected.macs, rel=1e-5)
 
 

@@ -24,7 +24,6 @@ def softmax(logits):
 def compiled(network, rate=0.1, **options):
     trainer = ClassifierTrainer(network, **options)
     trainer.compile(optimizer=keras.optimizers.SGD(rate, momentum=0.9))
-    trainer.prepare()
     return trainer
 
 

@@ -1,0 +1,228 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilenas_tf.costs.network import cost_function, network_cost
+from mobilenas_tf.json_io import read_json
+from mobilenas_tf.models.derive import select_live_channels
+from mobilenas_tf.models.supernet import build_supernet_model
+from mobilenas_tf.search.live_shrinking import LiveShrinking, supernet_cuts
+from mobilenas_tf.training.budget import BudgetSchedule
+from mobilenas_tf.training.optimizers import carry_state
+from mobilenas_tf.training.search_trainer import SearchTrainer
+from tests.models.random_networks import (
+    constant_probabilities,
+    hard_concrete_gate,
+    logistic_sigmoid_gate,
+    random_images,
+    random_probabilities,
+    randomize,
+    set_probabilities,
+    small_space,
+)
+
+DEAD_BELOW = 0.05
+
+
+def dead_and_alive(space, seed):
+    """Returns probabilities of which about half say that a channel is surely dead."""
+    rng = np.random.default_rng(seed)
+    return {
+        path: np.where(p < 0.5, 0.001, 0.999)
+        for path, p in random_probabilities(space, rng).items()
+    }
+
+
+def shrunk(supernet, probabilities):
+    selection = select_live_channels(
+        supernet.space, probabilities, dead_below=DEAD_BELOW
+    )
+    narrow = build_supernet_model(
+        supernet.space.narrowed(selection.widths), type_of_gate(supernet), seed=99
+    )
+    return narrow, selection, supernet_cuts(supernet, narrow, selection)
+
+
+def type_of_gate(supernet):
+    gate = next(iter(supernet.gates.values()))
+    is_sigmoid = hasattr(gate, "temperature")
+    return logistic_sigmoid_gate if is_sigmoid else hard_concrete_gate
+
+
+@pytest.mark.parametrize("make_gate", [logistic_sigmoid_gate, hard_concrete_gate])
+@pytest.mark.parametrize("seed", range(3))
+def test_outputs_agree_before_and_after(make_gate, seed):
+    supernet = build_supernet_model(small_space(), make_gate)
+    probabilities = dead_and_alive(supernet.space, seed)
+    set_probabilities(supernet, probabilities)
+    rng = np.random.default_rng(1)
+    images = random_images(supernet.space.supernet, rng, count=8)
+    randomize(supernet.model, images, rng)
+    narrow, selection, cuts = shrunk(supernet, probabilities)
+    for cut in cuts:
+        cut.target.assign(cut.part_of(np.asarray(cut.source)))
+    assert (
+        network_cost(narrow.space.supernet).macs
+        < 0.9 * network_cost(supernet.space.supernet).macs
+    )
+    wide, cut = np.array(supernet.model(images)), np.array(narrow.model(images))
+    assert np.abs(wide - cut).max() <= 1e-5 * np.abs(wide).max()
+    for path, gate in narrow.gates.items():
+        kept = selection.kept[path]
+        logits = np.array(supernet.gates[path].logits)
+        np.testing.assert_array_equal(np.array(gate.logits), logits[kept])
+
+
+def test_every_variable_gets_its_part():
+    supernet = build_supernet_model(small_space(), logistic_sigmoid_gate)
+    narrow, _, cuts = shrunk(supernet, dead_and_alive(supernet.space, 0))
+    targets = [id(cut.target) for cut in cuts]
+    assert len(set(targets)) == len(targets)
+    assert set(targets) == {id(variable) for variable in narrow.model.variables}
+    for cut in cuts:
+        assert cut.part_of(np.asarray(cut.source)).shape == tuple(cut.target.shape)
+
+
+@pytest.mark.parametrize(
+    "make_optimizer",
+    [
+        lambda: keras.optimizers.SGD(0.1, momentum=0.9, use_ema=True),
+        lambda: keras.optimizers.RMSprop(0.1, momentum=0.9),
+        lambda: keras.optimizers.Adam(0.1),
+    ],
+)
+def test_the_next_update_is_that_of_the_wide_network(make_optimizer):
+    supernet = build_supernet_model(small_space(), logistic_sigmoid_gate)
+    narrow, _, cuts = shrunk(supernet, dead_and_alive(supernet.space, 0))
+    rng = np.random.default_rng(0)
+    wide_variables, narrow_variables = (
+        network.model.trainable_variables for network in (supernet, narrow)
+    )
+    before, after = make_optimizer(), make_optimizer()
+    before.build(wide_variables)
+    after.build(narrow_variables)
+
+    def random_gradients():
+        return [
+            tf.constant(rng.normal(size=v.shape), tf.float32) for v in wide_variables
+        ]
+
+    for _ in range(2):
+        before.apply(random_gradients(), wide_variables)
+    for cut in cuts:
+        cut.target.assign(cut.part_of(np.asarray(cut.source)))
+    carry_state(before, after, cuts)
+    assert int(after.iterations) == 2
+    gradients = random_gradients()
+    before.apply(gradients, wide_variables)
+    by_source = {id(v): g for v, g in zip(wide_variables, gradients, strict=True)}
+    by_target = {id(cut.target): cut for cut in cuts}
+    after.apply(
+        [
+            tf.constant(
+                by_target[id(v)].part_of(by_source[id(by_target[id(v)].source)].numpy())
+            )
+            for v in narrow_variables
+        ],
+        narrow_variables,
+    )
+    for variable in narrow_variables:
+        cut = by_target[id(variable)]
+        expected = cut.part_of(np.asarray(cut.source))
+        np.testing.assert_allclose(np.asarray(variable), expected, rtol=1e-6)
+
+
+def live_shrinking(tmp_path, *, steps_done=0, retrace_steps=10.0):
+    space = small_space()
+
+    def build(part):
+        return build_supernet_model(part, logistic_sigmoid_gate)
+
+    def make_optimizers(supernet):
+        return keras.optimizers.SGD(0.1, momentum=0.9), keras.optimizers.Adam(0.1)
+
+    supernet = build(space)
+    trainer = SearchTrainer(
+        supernet,
+        expected_cost=cost_function(space.supernet, "macs"),
+        schedule=BudgetSchedule(start_cost=2e4, budgets=(1e4,)),
+        temperature=None,
+        total_steps=100,
+    )
+    trainer.compile(*make_optimizers(supernet))
+    trainer.optimizer.iterations.assign(steps_done)
+    return LiveShrinking(
+        trainer,
+        space,
+        build=build,
+        make_optimizers=make_optimizers,
+        metric="macs",
+        events_path=tmp_path / "shrinking.json",
+        dead_below=DEAD_BELOW,
+        retrace_steps=retrace_steps,
+    )
+
+
+def macs_of(shrinking):
+    return network_cost(shrinking.trainer.supernet.space.supernet).macs
+
+
+def test_nothing_is_cut_while_all_channels_live(tmp_path):
+    shrinking = live_shrinking(tmp_path)
+    set_probabilities(
+        shrinking.trainer.supernet,
+        constant_probabilities(shrinking.space, 2 * DEAD_BELOW),
+    )
+    assert not shrinking.after_epoch(1)
+    assert not (tmp_path / "shrinking.json").exists()
+
+
+@pytest.mark.parametrize(("steps_done", "is_cut"), [(0, True), (95, False)])
+def test_a_cut_must_save_more_steps_than_it_costs(tmp_path, steps_done, is_cut):
+    shrinking = live_shrinking(tmp_path, steps_done=steps_done)
+    set_probabilities(
+        shrinking.trainer.supernet, dead_and_alive(shrinking.space, seed=0)
+    )
+    assert shrinking.after_epoch(1) == is_cut
+    assert int(shrinking.trainer.optimizer.iterations) == steps_done
+
+
+def test_what_was_cut_is_restored_epoch_by_epoch(tmp_path):
+    shrinking = live_shrinking(tmp_path)
+    whole = macs_of(shrinking)
+    supernet = shrinking.trainer.supernet
+    set_probabilities(supernet, dead_and_alive(shrinking.space, seed=0))
+    assert shrinking.after_epoch(2)
+    first = macs_of(shrinking)
+    supernet = shrinking.trainer.supernet
+    for gate in supernet.gates.values():
+        gate.logits.assign(np.linspace(-9.0, 9.0, gate.channels))
+    assert shrinking.after_epoch(5)
+    second = macs_of(shrinking)
+    assert second < first < whole
+    events = read_json(tmp_path / "shrinking.json")
+    assert [(event["epoch"], event["macs"]) for event in events] == [
+        (2, first),
+        (5, second),
+    ]
+    again = live_shrinking(tmp_path)
+    for epoch, macs in ((6, second), (5, second), (4, first), (2, first), (1, whole)):
+        again.restore(epoch)
+        assert macs_of(again) == macs
+    # What came after the epoch that was restored will come again.
+    assert read_json(tmp_path / "shrinking.json") == []
+
+
+def test_every_block_keeps_a_step_of_channels():
+    space = small_space()
+    probabilities = constant_probabilities(space, 0.001)
+    probabilities["stage2/block1/kernel5"][3] = 0.002
+    selection = select_live_channels(space, probabilities, dead_below=DEAD_BELOW)
+    narrow = space.narrowed(selection.widths)
+    assert [len(stage.blocks) for stage in narrow.supernet.stages] == [
+        len(stage.blocks) for stage in space.supernet.stages
+    ]
+    assert selection.widths["stage2/block1/kernel5"] == space.channel_divisor
+    assert selection.kept["stage2/block1/kernel5"][3]
+    assert selection.widths["stage2/block1/kernel3"] == 0
