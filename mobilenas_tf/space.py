@@ -13,7 +13,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from mobilenas_tf.spec import Architecture, InvertedResidual, walk_blocks
-from mobilenas_tf.widths import WidthGroup, resize, width_groups
+from mobilenas_tf.widths import (
+    WidthGroup,
+    resize,
+    surviving_blocks,
+    width_groups,
+)
 
 Genotype = dict[str, int]
 
@@ -72,7 +77,19 @@ class SearchSpace:
             widths: One of its values for every decision. A decision that is left with
                 the value 0 disappears with its kernel; some kernel of every block
                 must stay, as later blocks would else move up to other paths.
+
+        Raises:
+            ValueError: If a decision is missing or unknown, a value is not allowed, or
+                a block would vanish.
         """
+        supernet = self.resolve(widths)
+        surviving = set(surviving_blocks(self.supernet, widths).values())
+        for path, _, _ in walk_blocks(self.supernet):
+            if path not in surviving:
+                raise ValueError(
+                    "widths must keep a channel of some kernel of every block. "
+                    f"Received: 0 for every kernel of {path}"
+                )
         choices = tuple(
             Choice(
                 choice.path,
@@ -81,9 +98,7 @@ class SearchSpace:
             for choice in self.choices
             if widths[choice.path]
         )
-        return dataclasses.replace(
-            self, supernet=resize(self.supernet, widths), choices=choices
-        )
+        return dataclasses.replace(self, supernet=supernet, choices=choices)
 
     def largest(self) -> Genotype:
         """Returns every decision at its largest value."""

@@ -164,11 +164,69 @@ def _mobilenet_v3_table(image_size_px: int) -> NetworkTable:
     )
 
 
+def _narrow_table() -> NetworkTable:
+    """The space for 32 px at about half the channels: a search in minutes on a CPU."""
+    rows = ((1, 16, 1, 1), (6, 16, 2, 1), (6, 24, 2, 2), (6, 40, 2, 2), (6, 48, 2, 1))
+    return dataclasses.replace(
+        _mobilenet_v2_table(32, "relu"),
+        rows=_rows(*rows, activation="relu"),
+        head_channels=256,
+    )
+
+
+def _fbnet_table(image_size_px: int) -> NetworkTable:
+    """FBNet's macro-architecture; blocks may have 3x3 and 5x5 kernels of any width.
+
+    Source: Wu et al., FBNet, arXiv:1812.03443, table 1. Differs: widths of kernels in
+    place of one block out of nine (expansion 1, 3 or 6; grouped 1x1 convolutions are
+    left out, as they tie channels to their neighbours). The table for 32 px is ours.
+    """
+    rows = {
+        224: (
+            *((1, 16, 1, 1), (6, 24, 4, 2), (6, 32, 4, 2), (6, 64, 4, 2)),
+            *((6, 112, 4, 1), (6, 184, 4, 2), (6, 352, 1, 1)),
+        ),
+        32: ((1, 16, 1, 1), (6, 16, 2, 1), (6, 24, 2, 2), (6, 48, 2, 2), (6, 64, 2, 1)),
+    }[image_size_px]
+    return NetworkTable(
+        image_size_px=image_size_px,
+        stem_channels=16,
+        rows=tuple(
+            dataclasses.replace(row, kernel_sizes=row.kernel_sizes[:2])
+            for row in _rows(*rows)
+        ),
+        head_channels={224: 1504, 32: 256}[image_size_px],
+    )
+
+
+def _widths_table(image_size_px: int) -> NetworkTable:
+    """Channel widths only: MobileNetV2 with 3x3 kernels at 1.5 times its channels."""
+    rows = {
+        # Sandler et al., MobileNetV2, arXiv:1801.04381, table 2.
+        224: (
+            *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
+            *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+        ),
+        32: _ROWS_BY_SIZE[32],
+    }[image_size_px]
+    wide = _rows(
+        *((t, round_channels(1.5 * c), n, s) for t, c, n, s in rows), activation="relu6"
+    )
+    return NetworkTable(
+        image_size_px=image_size_px,
+        stem_channels=round_channels(1.5 * {224: 32, 32: 16}[image_size_px]),
+        rows=tuple(dataclasses.replace(row, kernel_sizes=(3,)) for row in wide),
+        head_channels=round_channels(1.5 * _HEAD_CHANNELS[image_size_px]),
+        activation="relu6",
+    )
+
+
 TABLES: dict[str, Callable[[], NetworkTable]] = {
     "figs_mobilenet_v2": lambda: _mobilenet_v2_table(224, "relu"),
     "figs_mobilenet_v2_96": lambda: _mobilenet_v2_table(96, "relu"),
     "figs_mobilenet_v2_32": lambda: _mobilenet_v2_table(32, "relu"),
     "figs_mobilenet_v2_16": lambda: _mobilenet_v2_table(16, "relu"),
+    "figs_mobilenet_v2_narrow_32": _narrow_table,
     "figs_mobilenet_v3": lambda: _mobilenet_v3_table(224),
     "figs_mobilenet_v3_96": lambda: _mobilenet_v3_table(96),
     "figs_mobilenet_v3_32": lambda: _mobilenet_v3_table(32),
@@ -176,6 +234,10 @@ TABLES: dict[str, Callable[[], NetworkTable]] = {
     "figs_quantized_96": lambda: _quantized_table(96),
     "figs_quantized_32": lambda: _quantized_table(32),
     "figs_quantized_16": lambda: _quantized_table(16),
+    "figs_fbnet": lambda: _fbnet_table(224),
+    "figs_fbnet_32": lambda: _fbnet_table(32),
+    "figs_widths": lambda: _widths_table(224),
+    "figs_widths_32": lambda: _widths_table(32),
 }
 
 

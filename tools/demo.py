@@ -39,13 +39,13 @@ def main() -> None:
     flag_config.import_tensorflow()
     from export.benchmark.host import benchmark_models
     from export.bundle import export_run
+    from mobilenas_tf.costs.baselines import uniform_network
     from mobilenas_tf.costs.network import network_cost
-    from mobilenas_tf.costs.uniform import uniform_network
     from mobilenas_tf.json_io import write_json
     from mobilenas_tf.reporting.compose import compose_run
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.reporting.terminal import format_table
-    from mobilenas_tf.search.figs import check_budget, search_figs
+    from mobilenas_tf.search.figs import check_search, search_figs
     from mobilenas_tf.spaces import named_space, space_image_size
     from mobilenas_tf.training.classifier import evaluate_classifier, train_classifier
     from mobilenas_tf.training.data import describe_balance, load_classification_data
@@ -75,7 +75,7 @@ def main() -> None:
     )
     supernet_cost = network_cost(space.supernet)
     budget = BudgetConfig(max_macs=(values.budget_share * supernet_cost.macs,))
-    check_budget(space, budget)
+    check_search(space, config=config, budget=budget, training=search_training)
     uniform = uniform_network(
         config.space,
         num_classes=data.num_classes,

@@ -46,9 +46,9 @@ def define_flags(
     """Defines one flag for each field of a config dataclass.
 
     A field's type may be int, float, bool, str or a Literal of strings, each also
-    optional (`int | None`), or `tuple[float, ...]`, given as `1,2.5`; its help is `metadata["help"]`. A field without a default
-    becomes a flag that must be given. Two dataclasses that have a field in common share
-    its flag.
+    optional (`int | None`), or `tuple[float, ...]`, given as `1,2.5`; its help is
+    `metadata["help"]`. A field without a default becomes a flag that must be given. Two
+    dataclasses that have a field in common share its flag.
 
     Args:
         config_class: A dataclass.
@@ -245,6 +245,8 @@ def _make_flag(
 class _NumbersParser(flags.ArgumentParser[tuple[float, ...]]):
     """Reads `8e6,6e6`."""
 
+    syntactic_help = "numbers with commas between them"
+
     def parse(self, argument: Any) -> tuple[float, ...]:
         """Returns the numbers of a flag's text; absl hands defaults as they are."""
         if not isinstance(argument, str):
@@ -252,13 +254,11 @@ class _NumbersParser(flags.ArgumentParser[tuple[float, ...]]):
         try:
             return tuple(float(part) for part in argument.split(","))
         except ValueError as error:
-            raise ValueError(
-                f"must be numbers with commas between them ({error})"
-            ) from error
+            raise ValueError(f"must be {self.syntactic_help} ({error})") from error
 
     def flag_type(self) -> str:
-        """Returns the name of the type in help texts."""
-        return "numbers separated by commas"
+        """Returns the name of the type."""
+        return "numbers"
 
 
 class _NumbersSerializer(flags.ArgumentSerializer[tuple[float, ...]]):

@@ -38,7 +38,7 @@ def main() -> None:
 
     flag_config.import_tensorflow()
     from mobilenas_tf.reporting.page import write_report
-    from mobilenas_tf.search.figs import check_budget, search_figs
+    from mobilenas_tf.search.figs import check_search, search_figs
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
@@ -48,7 +48,7 @@ def main() -> None:
         num_classes=data.num_classes,
         channel_divisor=config.channel_divisor,
     )
-    check_budget(space, budget)
+    check_search(space, config=config, budget=budget, training=training)
     run = open_run_dir(
         run_flags.workdir(),
         config={

@@ -203,8 +203,12 @@ class BatchNormScaleGate(keras.layers.Layer):
     """
 
     def __init__(self, channels: int, *, threshold: float = 0.01, **kwargs):
-        """Creates a gate for `channels` channels."""
+        """Creates a gate for `channels` channels; `threshold` is above 0."""
         super().__init__(**kwargs)
+        if not threshold > 0:
+            raise ValueError(
+                f"threshold must be above 0. Received: threshold={threshold}"
+            )
         self.channels = channels
         self.threshold = threshold
 
@@ -222,7 +226,8 @@ class BatchNormScaleGate(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         """Returns the mask `[channels]`, 0 or 1, without gradient."""
-        return ops.stop_gradient(ops.cast(self.scales() > self.threshold, "float32"))
+        scales = self.scales()
+        return ops.stop_gradient(ops.cast(scales > self.threshold, scales.dtype))
 
     def compute_output_shape(self, input_shape):
         """Returns `(channels,)`: a mask has no batch axis."""
@@ -234,9 +239,7 @@ class BatchNormScaleGate(keras.layers.Layer):
 
     def priced_channels(self):
         """Returns the mask `[channels]` with the gradient of s."""
-        scales = self.scales()
-        mask = ops.cast(scales > self.threshold, "float32")
-        return scales + ops.stop_gradient(mask - scales)
+        return straight_through(self.scales(), self.threshold)
 
     def get_config(self):
         """Returns the constructor's arguments."""

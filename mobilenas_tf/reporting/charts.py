@@ -31,12 +31,16 @@ _LEFT, _TOP = 60.0, 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """A named line; `color` is one of the page's colour classes (`c1` ... `c6`)."""
+    """A named line; `color` is one of the page's colour classes (`c1` ... `c6`).
+
+    A value of a stepped line holds from the point before it on, the first from step 0.
+    """
 
     name: str
     points: Points
     color: str
     is_dashed: bool = False
+    is_stepped: bool = False
 
 
 def thin_points(
@@ -121,6 +125,13 @@ def _legend_entry(line: Series, quantity: str) -> str:
 
 def _draw_line(line: Series, across: Scale, up: Scale) -> str:
     places = [(across.position(x), up.position(y)) for x, y in line.points]
+    if line.is_stepped:
+        starts = [across.start, *(x for x, _ in places)]
+        places = [
+            (corner_x, y)
+            for start, (end, y) in zip(starts, places, strict=False)
+            for corner_x in (start, end)
+        ]
     style = f"curve {line.color}{' dashed' if line.is_dashed else ''}"
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     end_x, end_y = places[-1]

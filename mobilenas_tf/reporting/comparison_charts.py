@@ -1,7 +1,10 @@
-"""Networks side by side: accuracy over multiply-adds, and latency with its spread."""
+"""Networks side by side: accuracy over cost, and latency with its spread."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,11 +19,29 @@ from mobilenas_tf.reporting.markup import (
     svg_text,
     tooltip,
 )
-from mobilenas_tf.reporting.number_format import format_value, is_number
+from mobilenas_tf.reporting.number_format import (
+    COST_NAMES,
+    format_value,
+    is_number,
+)
 
 _LETTER_PX = 7.0
 _SCATTER_LEFT, _SCATTER_RIGHT, _SCATTER_FOOT = 60.0, 1050.0, 240.0
-_ACCURACIES = ("float_accuracy", "int8_accuracy")
+_DISCS = {"float_accuracy": "", "int8_accuracy": "hollow"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ScatterNetwork:
+    """A network in a scatter, labelled at the first of its accuracies.
+
+    `accuracies` in [0, 1] are by the style of their disc: full ("") or `hollow`.
+    `color` is one of the page's colour classes (`c1` ... `c6`).
+    """
+
+    name: str
+    cost: float
+    accuracies: Mapping[str, float]
+    color: str = "c1"
 
 
 def accuracy_scatter(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -36,50 +57,99 @@ def accuracy_scatter(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     if len(complete) < 2:
         return ""
-    accuracies = [row[key] for row in complete for key in _known_accuracies(row)]
-    low, high, step = rounded_range(accuracies, includes_zero=False)
-    x_low, x_high, _ = rounded_range(
-        [row["macs"] for row in complete], includes_zero=True
+    networks = [
+        ScatterNetwork(
+            str(row.get("name", "")),
+            row["macs"],
+            {
+                style: row[key]
+                for key, style in _DISCS.items()
+                if is_number(row.get(key))
+            },
+            f"c{index % 6 + 1}",
+        )
+        for index, row in enumerate(complete)
+    ]
+    legend = legend_entry("disc", "float")
+    if any("hollow" in network.accuracies for network in networks):
+        legend += legend_entry("disc hollow", "int8")
+    title = "Accuracy over multiply-adds"
+    return draw_scatter(title, networks, metric="macs", legend=legend)
+
+
+def draw_scatter(
+    title: str,
+    networks: Sequence[ScatterNetwork],
+    *,
+    metric: str,
+    legend: str,
+    line: Sequence[tuple[float, float]] = (),
+) -> str:
+    """Returns the accuracy of networks over their cost.
+
+    Args:
+        title: Shown above.
+        networks: At least one.
+        metric: What the cost counts: `macs` or `params`.
+        legend: Markup, from `legend_entry`.
+        line: `(cost, accuracy)` of the points to join.
+    """
+    low, high, step = rounded_range(
+        [y for network in networks for y in network.accuracies.values()],
+        includes_zero=False,
     )
-    up = Scale(low, high, _SCATTER_FOOT, 14)
+    x_low, x_high, _ = rounded_range(
+        [network.cost for network in networks], includes_zero=True
+    )
+    up = Scale(max(low, 0.0), min(high, 1.0), _SCATTER_FOOT, 14)
     across = Scale(x_low, x_high, _SCATTER_LEFT, _SCATTER_RIGHT)
+    heights = (_SCATTER_FOOT, _SCATTER_FOOT + 34)
     parts = [
         y_axis(up, step, "accuracy", (_SCATTER_LEFT, _SCATTER_RIGHT)),
-        x_axis(across, "macs", (_SCATTER_FOOT, _SCATTER_FOOT + 34), "multiply-adds"),
+        x_axis(across, metric, heights, COST_NAMES[metric]),
     ]
-    taken = [
-        (across.position(row["macs"]) - 6, up.position(row[key]) + 4, 12.0)
-        for row in complete
-        for key in _known_accuracies(row)
+    joints = [(across.position(x), up.position(y)) for x, y in line]
+    if joints:
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in joints)
+        parts.append(element("polyline", {"points": path, "class": "curve c1"}))
+    taken = [(x, y + 4, 0.0) for x, y in _points_along(joints)]
+    taken += [
+        (across.position(network.cost) - 6, up.position(accuracy) + 4, 12.0)
+        for network in networks
+        for accuracy in network.accuracies.values()
     ]
-    for index, row in enumerate(complete):
-        parts += _network_points(row, across, up, f"c{index % 6 + 1}")
-        name = str(row.get("name", ""))
-        point = across.position(row["macs"]), up.position(row["float_accuracy"])
-        parts.append(svg_text(*_free_place(point, name, taken), name, style="label"))
-    legend = legend_entry("disc", "float")
-    if any(len(_known_accuracies(row)) == 2 for row in complete):
-        legend += legend_entry("disc hollow", "int8")
-    drawing = svg(1080, _SCATTER_FOOT + 38, "Accuracy over multiply-adds", *parts)
-    return figure("Accuracy over multiply-adds", legend, drawing, style="wide")
-
-
-def _known_accuracies(row: Mapping[str, Any]) -> list[str]:
-    return [key for key in _ACCURACIES if is_number(row.get(key))]
+    for network in networks:
+        parts += _network_points(network, across, up, metric)
+        labelled = next(iter(network.accuracies.values()))
+        point = across.position(network.cost), up.position(labelled)
+        place = _free_place(point, network.name, taken)
+        parts.append(svg_text(*place, network.name, style="label"))
+    drawing = svg(1080, _SCATTER_FOOT + 38, title, *parts)
+    return figure(title, legend, drawing, style="wide")
 
 
 def _network_points(
-    row: Mapping[str, Any], across: Scale, up: Scale, style: str
+    network: ScatterNetwork, across: Scale, up: Scale, metric: str
 ) -> Iterator[str]:
-    x, macs = across.position(row["macs"]), format_value("macs", row["macs"])
-    heights = {key: up.position(row[key]) for key in _known_accuracies(row)}
-    top, foot = min(heights.values()), max(heights.values())
-    yield svg_line(x, top, x, foot, style=f"link {style}")
-    for key, y in heights.items():
-        hollow = " hollow" if key == "int8_accuracy" else ""
-        text = f"{row.get('name')}: {format_value(key, row[key])}, {macs}"
-        point = {"cx": x, "cy": y, "r": 5, "class": f"point {style}{hollow}"}
+    x, cost = across.position(network.cost), format_value(metric, network.cost)
+    heights = [up.position(accuracy) for accuracy in network.accuracies.values()]
+    yield svg_line(x, min(heights), x, max(heights), style=f"link {network.color}")
+    for (style, accuracy), y in zip(network.accuracies.items(), heights, strict=True):
+        text = f"{network.name}: {format_value('accuracy', accuracy)}, {cost}"
+        classes = f"point {network.color} {style}".strip()
+        point = {"cx": x, "cy": y, "r": 5, "class": classes}
         yield element("circle", point, tooltip(text))
+
+
+def _points_along(
+    joints: Sequence[tuple[float, float]],
+) -> Iterator[tuple[float, float]]:
+    """Yields points of a polyline, no two further apart than a label is high."""
+    for (x1, y1), (x2, y2) in itertools.pairwise(joints):
+        num_parts = math.ceil(math.dist((x1, y1), (x2, y2)) / 10)
+        for index in range(num_parts + 1):
+            share = index / num_parts
+            yield x1 + share * (x2 - x1), y1 + share * (y2 - y1)
 
 
 def _free_place(
@@ -92,7 +162,7 @@ def _free_place(
     Args:
         point: Where the point is, in px.
         name: The label.
-        taken: Left, base line and width of all points and labels so far.
+        taken: Left, base line and width of all that lies there so far.
     """
     (x, y), width = point, _LETTER_PX * len(name)
     places = [

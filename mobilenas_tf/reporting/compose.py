@@ -9,14 +9,20 @@ from pathlib import Path
 from mobilenas_tf.json_io import read_json, write_bytes_atomically, write_json
 from mobilenas_tf.training.run_dir import RunDir
 
-_TAKEN = ("architecture.json", "search.json", "confusion.json", "parity.json")
+_TAKEN = (
+    "architecture.json",
+    "search.json",
+    "shrinking.json",
+    "confusion.json",
+    "parity.json",
+)
 
 
 def compose_run(target: Path, parts: Sequence[Path]) -> None:
     """Gathers the parts' metrics and documents in the folder `target`.
 
-    Metrics are joined; of `architecture.json`, `search.json`, `confusion.json` and
-    `parity.json` the first part that has one gives it.
+    Metrics are joined; of `architecture.json`, `search.json`, `shrinking.json`,
+    `confusion.json` and `parity.json` the first part that has one gives it.
 
     Args:
         target: A folder; its own other files stay.

@@ -7,6 +7,8 @@ import math
 from typing import TypeGuard
 
 MISSING = "–"
+# What a budget may count.
+COST_NAMES = {"macs": "multiply-adds", "params": "parameters"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,8 @@ _UNITS = {
     "share": Unit(" %", 100, 2),
 }
 _HEADINGS = {
+    "budget_macs": "budget",
+    "budget_params": "budget",
     "file_bytes": "file size",
     "macs": "MACs",
     "model_bytes": "file size",

@@ -18,8 +18,9 @@ def write_report(run_path: Path) -> Path:
     """Writes `report.html` into a run folder and returns its path.
 
     The page shows what the folder holds: any of config.json, provenance.json,
-    metrics.jsonl, architecture.json, search.json, summary.json, confusion.json,
-    parity.json and benchmark.json.
+    metrics.jsonl, architecture.json, search.json, shrinking.json, the search.json in
+    each folder of snapshots, summary.json, confusion.json, parity.json and
+    benchmark.json.
 
     Raises:
         ValueError: If the folder holds none of these, or one that is malformed.

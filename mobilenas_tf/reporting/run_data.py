@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.costs.ops import Cost
 from mobilenas_tf.json_io import architecture_from_plain, read_architecture, read_json
 from mobilenas_tf.reporting.number_format import is_number
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.run_dir import RunDir
+from mobilenas_tf.widths import resize
 
 SEARCH_PHASE = "search"
 _OBJECT_FILES = ("config", "provenance", "summary", "confusion")
@@ -22,7 +25,9 @@ class SearchResult:
     """A search's supernet, its budget, and the channels that it kept.
 
     `budget` counts what `metric` names (`macs` or `params`). `widths` are channels,
-    `probabilities` the statistics of the gates, both by width path.
+    `probabilities` the statistics of the gates, both by width path. The validation
+    accuracy is that of the found network with the weights that it inherited,
+    `threshold` the keep probability of the least likely channel that it has.
     """
 
     supernet: Architecture
@@ -30,6 +35,13 @@ class SearchResult:
     metric: str
     budget: float
     probabilities: Mapping[str, Mapping[str, float]]
+    inherited_validation_accuracy: float | None = None
+    threshold: float | None = None
+
+    @property
+    def cost(self) -> Cost:
+        """Cost of the found network."""
+        return network_cost(resize(self.supernet, self.widths))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +49,9 @@ class Run:
     """A run folder; what it does not hold is None or empty.
 
     `documents` are the plain JSON files by name without ending, `metrics` the logged
-    rows by phase in the order of their steps.
+    rows by phase in the order of their steps, `snapshots` what a search found for its
+    larger budgets by folder in the run's, `cuts` the narrowings of its supernet in
+    their order: `epoch`, and the `macs` that were left.
     """
 
     path: Path
@@ -45,6 +59,8 @@ class Run:
     metrics: Mapping[str, Sequence[Mapping[str, Any]]]
     architecture: Architecture | None = None
     search: SearchResult | None = None
+    snapshots: Mapping[str, SearchResult] = dataclasses.field(default_factory=dict)
+    cuts: Sequence[Mapping[str, Any]] = ()
 
 
 def read_run(path: Path) -> Run:
@@ -76,6 +92,11 @@ def read_run(path: Path) -> Run:
         if run_dir.architecture_path in present
         else None,
         search=_read_search(search_path) if search_path in present else None,
+        snapshots={
+            file.parent.relative_to(path).as_posix(): _read_search(file)
+            for file in sorted(path.glob("snapshots/*/search.json"))
+        },
+        cuts=_read_cuts(path / "shrinking.json"),
     )
 
 
@@ -116,5 +137,25 @@ def _read_search(path: Path) -> SearchResult:
             f"{path}/widths must be channels by width path. Received: {widths!r}"
         )
     supernet = architecture_from_plain(plain["supernet"], f"{path}/supernet")
-    probabilities = plain.get("probabilities", {})
-    return SearchResult(supernet, widths, metric, budget, probabilities)
+    return SearchResult(
+        supernet,
+        widths,
+        metric,
+        budget,
+        plain.get("probabilities", {}),
+        plain.get("inherited_validation_accuracy"),
+        plain.get("threshold"),
+    )
+
+
+def _read_cuts(path: Path) -> Sequence[Mapping[str, Any]]:
+    cuts = read_json(path) if path.is_file() else []
+    if not isinstance(cuts, list):
+        raise ValueError(f"{path} must be a JSON list. Received: {cuts!r}")
+    for cut in cuts:
+        _check_object(cut, path)
+        if not all(is_number(cut.get(key)) for key in ("epoch", "macs")):
+            raise ValueError(
+                f"{path} must have the numbers epoch and macs. Received: {cut!r}"
+            )
+    return cuts

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mobilenas_tf.reporting.budgets import budget_section
 from mobilenas_tf.reporting.comparison_charts import (
     accuracy_scatter,
     latency_chart,
@@ -37,6 +38,7 @@ def report_sections(run: Run) -> dict[str, str]:
     """Returns the sections' content by their headings, in the order of the page."""
     sections = {
         "The found network" if run.search else "The network": _network(run),
+        "Networks by budget": budget_section(run),
         "Accuracy and cost": _results(run.documents.get("summary")),
         "Course of the search": search_charts(run),
         "Training": training_charts(run),

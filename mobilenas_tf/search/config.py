@@ -14,8 +14,8 @@ class BudgetConfig:
 
     max_macs: tuple[float, ...] = option(
         (),
-        "Budget in multiply-adds, e.g. 5.7e6 (one multiply-add counts as one). Several, "
-        "e.g. 8e6,6e6, give a network for each out of one search.",
+        "Budget in multiply-adds, e.g. 5.7e6 (one multiply-add counts as one). "
+        "Several, e.g. 8e6,6e6, give a network for each out of one search.",
     )
     max_params: tuple[float, ...] = option(
         (), "Budget in trained parameters, e.g. 3e5, or several, as above."
@@ -99,6 +99,12 @@ class FigsConfig:
     def __post_init__(self) -> None:
         """Checks every field."""
         require_literals(self)
+        require(
+            self.gate != "batch_norm_scale" or self.penalty == "probability",
+            "probability with gate=batch_norm_scale, which does not sample",
+            "penalty",
+            self.penalty,
+        )
         require(
             self.channel_divisor >= 1,
             "at least 1",

@@ -45,6 +45,36 @@ _LATE = 1.1
 SNAPSHOTS = "snapshots"
 
 
+def check_search(
+    space: SearchSpace,
+    *,
+    config: FigsConfig,
+    budget: BudgetConfig,
+    training: TrainingConfig,
+) -> None:
+    """Raises a ValueError if gates, budgets or epochs are not for such a search.
+
+    `search_figs` calls it; so do binaries, before they open a run folder.
+    """
+    check_gate(space, config)
+    check_budget(space, budget)
+    # The stages are the same wherever the cost starts.
+    _stage_ends(_schedule(config, budget, start_cost=1.0), training)
+
+
+def check_gate(space: SearchSpace, config: FigsConfig) -> None:
+    """Raises a ValueError if the gates cannot decide every open width of the space."""
+    if config.gate != "batch_norm_scale":
+        return
+    for choice in space.choices:
+        if choice.path == "head/hidden" or choice.path.endswith("/squeeze_excite"):
+            raise ValueError(
+                "gate must be logistic_sigmoid or hard_concrete in the space "
+                f"{space.name}, as no batch norm makes the channels of {choice.path}. "
+                f"Received: gate={config.gate!r}"
+            )
+
+
 def check_budget(space: SearchSpace, budget: BudgetConfig) -> None:
     """Raises a ValueError if no network of the space can be just within a budget."""
     smallest, largest = (
@@ -86,10 +116,10 @@ def search_figs(
         training: Length and regularisation of the search.
 
     Raises:
-        ValueError: If the space cannot reach a budget, or the search has too few
-            epochs for as many budgets.
+        ValueError: If the space cannot reach a budget or has widths that the gates
+            cannot decide, or if there are too few epochs for as many budgets.
     """
-    check_budget(space, budget)
+    check_search(space, config=config, budget=budget, training=training)
     keras.utils.set_random_seed(training.seed)
     total_steps = data.steps_per_epoch * training.epochs
 
@@ -120,13 +150,12 @@ def search_figs(
     trainer = SearchTrainer(
         supernet,
         expected_cost=cost,
-        schedule=BudgetSchedule(
+        schedule=_schedule(
+            config,
+            budget,
             start_cost=float(
                 cost(supernet.expected_widths(supernet.priced_channels()))
             ),
-            budgets=budget.budgets,
-            warmup=config.warmup_fraction,
-            settle=config.settle_fraction,
         ),
         temperature=_temperature(config),
         total_steps=total_steps,
@@ -188,6 +217,17 @@ def _temperature(config: FigsConfig) -> Callable[[tf.Tensor], tf.Tensor] | None:
         return None
     ratio = config.temperature_end / config.temperature_start
     return lambda progress: config.temperature_start * tf.pow(ratio, progress)
+
+
+def _schedule(
+    config: FigsConfig, budget: BudgetConfig, *, start_cost: float
+) -> BudgetSchedule:
+    return BudgetSchedule(
+        start_cost=start_cost,
+        budgets=budget.budgets,
+        warmup=config.warmup_fraction,
+        settle=config.settle_fraction,
+    )
 
 
 def _stage_ends(schedule: BudgetSchedule, training: TrainingConfig) -> dict[int, float]:

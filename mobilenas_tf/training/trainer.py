@@ -30,7 +30,7 @@ def classification_loss(
 
 
 def random_state(layer: keras.Layer) -> list[keras.Variable]:
-    """Returns the state of a layer's (or model's) seeds, which checkpoints leave out."""
+    """Returns the state of a layer's seeds, which checkpoints of a model leave out."""
     weights = {id(variable) for variable in layer.weights}
     return [variable for variable in layer.variables if id(variable) not in weights]
 

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mobilenas_tf.layers.gates import HARD_LOGIT, HardConcreteGate, LogisticSigmoidGate
+from mobilenas_tf.layers.gates import (
+    HARD_LOGIT,
+    BatchNormScaleGate,
+    HardConcreteGate,
+    LogisticSigmoidGate,
+)
 from mobilenas_tf.layers.norms import FusedBatchNormalization
 from tests.layers.check_layer import check_layer
 
@@ -28,6 +33,19 @@ def masks(gate, count):
     """Returns `count` samples, `[count, C]`."""
     sample = tf.function(lambda: gate(tf.zeros([1]), training=True))
     return np.stack([sample().numpy() for _ in range(count)])
+
+
+def following(*scales, dtype=None, **options):
+    """Returns a gate that follows batch norms of given scales, and these."""
+    norms = []
+    for scale in scales:
+        norm = FusedBatchNormalization(dtype=dtype)
+        norm.build((None, 1, 1, len(scale)))
+        norm.gamma.assign(np.asarray(scale, norm.dtype))
+        norms.append(norm)
+    gate = BatchNormScaleGate(len(scales[0]), dtype=dtype, **options)
+    gate.follow(lambda: norms)
+    return gate, norms
 
 
 def test_logistic_sigmoid_gate_keeps_the_contract(tmp_path):
@@ -155,11 +173,12 @@ def test_one_channel_at_the_extremes_has_finite_gradients(kind, logit):
 @pytest.mark.parametrize(
     ("kind", "shift"), [(LogisticSigmoidGate, 0.0), (HardConcreteGate, 1.59860)]
 )
-def test_keep_probabilities_and_their_gradient(kind, shift):
+@pytest.mark.parametrize("method", ["keep_probabilities", "priced_channels"])
+def test_keep_probabilities_are_what_is_priced(kind, shift, method):
     logits = [-2.0, 0.0, 1.5]
     gate = built(kind, logits)
     with tf.GradientTape() as tape:
-        probabilities = gate.keep_probabilities()
+        probabilities = getattr(gate, method)()
     p = sigmoid(np.array(logits) + shift)
     np.testing.assert_allclose(probabilities, p, rtol=1e-5)
     gradient = tape.gradient(probabilities, gate.logits)
@@ -210,3 +229,122 @@ def test_an_unknown_estimator_is_refused():
     message = "must be soft or straight_through. Received: estimator='hard'"
     with pytest.raises(ValueError, match=message):
         LogisticSigmoidGate(3, estimator="hard")
+
+
+def test_a_batch_norm_scale_gate_has_no_variables_of_its_own():
+    gate, (norm,) = following([1.0, 0.5])
+    gate(IMAGES)
+    assert gate.variables == []
+    assert len(norm.variables) == 4
+
+
+def test_config_of_a_batch_norm_scale_gate_holds_every_argument():
+    arguments = {"channels": 4, "threshold": 0.05, "name": "gate"}
+    config = BatchNormScaleGate(**arguments).get_config()
+    assert {key: config[key] for key in arguments} == arguments
+    assert BatchNormScaleGate.from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_batch_norm_scale_gate_keeps_the_rest_of_the_contract(dtype):
+    # `check_layer` cannot follow batch norms through a saved file.
+    gate, _ = following([1.0, 0.0, -1.0, 0.005], dtype=dtype)
+    in_graph = tf.function(lambda: gate(tf.zeros(IMAGES.shape, dtype)))
+    for mask in (gate(IMAGES.astype(dtype)), in_graph()):
+        assert mask.shape == gate.compute_output_shape(IMAGES.shape)
+        assert mask.dtype == dtype
+        np.testing.assert_array_equal(mask, [1, 0, 1, 0])
+    assert gate.priced_channels().dtype == gate.keep_probabilities().dtype == dtype
+
+
+def test_a_channel_lives_while_its_scale_is_above_the_threshold():
+    gate, _ = following([1.0, 0.26, 0.25, 0.24, 0.0, -0.24, -0.26], threshold=0.25)
+    for options in ({}, {"training": False}, {"training": True}):
+        np.testing.assert_array_equal(gate(IMAGES, **options), [1, 1, 0, 0, 0, 0, 1])
+
+
+def test_a_channel_lives_while_any_of_its_producers_does():
+    scales = [1.0, -1.0, 0.001, -0.001], [0.001, 0.0, -2.0, 0.002]
+    gate, _ = following(*scales)
+    np.testing.assert_array_equal(gate(IMAGES), [1, 1, 1, 0])
+    np.testing.assert_allclose(gate.scales(), [1.0, 1.0, 2.0, 0.002])
+
+
+def test_producers_may_come_after_the_gate_was_told_of_them():
+    gate, norms = following([0.0])
+    np.testing.assert_array_equal(gate(IMAGES), [0])
+    norms.extend(following([1.0])[1])
+    np.testing.assert_array_equal(gate(IMAGES), [1])
+
+
+def test_the_mask_of_a_batch_norm_scale_gate_has_no_gradient():
+    gate, (norm,) = following([1.0, -1.0])
+    with tf.GradientTape() as tape:
+        mask = gate(IMAGES, training=True)
+    assert tape.gradient(mask, norm.gamma.value) is None
+
+
+def test_scales_are_probabilities_that_are_half_at_the_threshold():
+    # s / (s + t) and its gradient sign(gamma) t / (s + t)^2 for t = 0.25.
+    gate, (norm,) = following([0.75, -0.25, 0.0, 1.0], threshold=0.25)
+    with tf.GradientTape() as tape:
+        probabilities = gate.keep_probabilities()
+    np.testing.assert_allclose(probabilities, [0.75, 0.5, 0.0, 0.8])
+    np.testing.assert_allclose(
+        tape.gradient(probabilities, norm.gamma.value),
+        [0.25 / 1.0**2, -0.25 / 0.5**2, 0.0, 0.25 / 1.25**2],
+        rtol=1e-6,
+    )
+
+
+def test_probabilities_are_above_half_where_the_mask_is_open():
+    rng = np.random.default_rng(0)
+    gate, _ = following(*rng.normal(0.0, 0.01, (3, 512)))
+    mask = np.array(gate(IMAGES))
+    assert 0 < mask.mean() < 1
+    np.testing.assert_array_equal(np.array(gate.keep_probabilities()) > 0.5, mask)
+
+
+def test_priced_channels_are_the_mask_with_the_gradient_of_the_largest_scale():
+    scales = [0.5, -0.5, 0.002, -0.002, 2.0], [0.1, 0.2, -0.003, 0.001, -3.0]
+    gate, norms = following(*scales)
+    weights = tf.constant([1.0, 2.0, 3.0, 4.0, 5.0])
+    with tf.GradientTape() as tape:
+        priced = gate.priced_channels()
+        total = tf.reduce_sum(weights * priced)
+    np.testing.assert_allclose(priced, [1, 1, 0, 0, 1], atol=1e-6)
+    # sign(gamma) of the larger producer, dead or alive, and nothing for the other.
+    first, second = tape.gradient(total, [norm.gamma.value for norm in norms])
+    np.testing.assert_array_equal(first, [1.0, -2.0, 0.0, -4.0, 0.0])
+    np.testing.assert_array_equal(second, [0.0, 0.0, -3.0, 0.0, -5.0])
+
+
+def test_equal_producers_share_the_gradient():
+    gate, norms = following([1.0], [-1.0])
+    with tf.GradientTape() as tape:
+        priced = gate.priced_channels()
+    gradients = tape.gradient(priced, [norm.gamma.value for norm in norms])
+    assert [float(gradient[0]) for gradient in gradients] == [0.5, -0.5]
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, -100.0, 100.0])
+@pytest.mark.parametrize("num_producers", [1, 2])
+def test_one_channel_at_the_extremes_of_its_scale(scale, num_producers):
+    gate, norms = following(*[[scale]] * num_producers)
+    with tf.GradientTape() as tape:
+        priced = gate.priced_channels()
+        value = tf.reduce_sum(priced + gate.keep_probabilities())
+    is_open = abs(scale) > 1
+    assert np.array(gate(IMAGES, training=True)) == [is_open]
+    np.testing.assert_allclose(priced, [is_open], atol=1e-5)
+    np.testing.assert_allclose(gate.keep_probabilities(), [is_open], atol=1e-3)
+    for gradient in tape.gradient(value, [norm.gamma.value for norm in norms]):
+        assert np.all(np.isfinite(gradient))
+        assert np.all(np.sign(gradient) == np.sign(scale))
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.1])
+def test_a_threshold_that_no_scale_is_below_is_refused(threshold):
+    message = f"threshold must be above 0. Received: threshold={threshold}"
+    with pytest.raises(ValueError, match=message):
+        BatchNormScaleGate(3, threshold=threshold)

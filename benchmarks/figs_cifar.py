@@ -1,0 +1,282 @@
+"""FiGS against uniform width, random widths, L1 on batch-norm scales and L0.
+
+For two budgets of multiply-adds and one of parameters, with paired seeds (same images,
+same order, same recipe for all sides): each search (one serves both budgets of
+multiply-adds), then the training of every network from scratch, judged on test images
+that took no part. Each run's result is stored as it ends; a stopped script goes on.
+
+Sides:
+- figs: this project's search with its defaults;
+- l1: the same search by L1 on batch-norm scales (AtomNAS); l0: by hard-concrete gates;
+- uniform: the space's table with 3x3 kernels under one width multiplier;
+- random: widths drawn uniformly, then scaled alike to the budget.
+
+Run: python -m benchmarks.figs_cifar --dataset=tfds:cifar10_jpeg --data_dir=DIR
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks import evidence
+from benchmarks.classification_jobs import (
+    Protocol,
+    found_architecture,
+    run_search,
+    run_training,
+)
+from benchmarks.jobs import Job, run_jobs
+from benchmarks.paired import paired_difference
+from mobilenas_tf.costs.baselines import random_network, uniform_network
+from mobilenas_tf.reporting.terminal import format_table
+from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.spaces import named_space
+from mobilenas_tf.spec import Architecture
+
+_DATASET = flags.DEFINE_string("dataset", "digits", "As of the binaries.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "As of the binaries.")
+_IMAGES = flags.DEFINE_integer("max_train_images", 10_000, "Training images.")
+_SPACE = flags.DEFINE_string("space", "figs_mobilenet_v2_narrow_32", "Search space.")
+_MACS = flags.DEFINE_list("max_macs", ["5.6e6", "3e6"], "Two budgets, falling.")
+_PARAMS = flags.DEFINE_float("max_params", 1e5, "The budget of parameters.")
+_SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 8, "Epochs of each search.")
+_EPOCHS = flags.DEFINE_integer("epochs", 12, "Epochs of each training.")
+_SEEDS = flags.DEFINE_integer("seeds", 5, "Paired seeds.", 2)
+_L0_SEEDS = flags.DEFINE_integer("l0_seeds", 2, "Seeds of the l0 side; reported only.")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/figs_cifar", "Folder of the runs.")
+_RESULTS = flags.DEFINE_string(
+    "results", None, "Folder of the runs' results; by default in --workdir."
+)
+
+GATES = {"figs": "logistic_sigmoid", "l1": "batch_norm_scale", "l0": "hard_concrete"}
+BASELINES = ("uniform", "random")
+# A network this far below the median of its seeds counts as cut in two or collapsed.
+COLLAPSED_POINTS = 5.0
+MAX_SEARCH_SHARE = 2.0
+
+Results = Mapping[str, Any]
+
+
+def main(_: Sequence[str]) -> None:
+    """Runs all jobs, prints the tables and one JSON object."""
+    results = run_jobs(
+        _jobs(), _work, Path(_RESULTS.value or f"{_WORKDIR.value}/results")
+    )
+    comparisons = [
+        row
+        for metric, budget in _budgets()
+        for row in _compare(results, metric, budget)
+    ]
+    stability = [_stability(results, *pair) for pair in _budgets()]
+    cost = _search_cost(results)
+    for rows in (comparisons, stability, [cost]):
+        print(format_table(list(rows[0]), rows), "\n")
+    evidence.finish(
+        figures={
+            "comparisons": comparisons,
+            "stability": stability,
+            "search_cost": cost,
+            "test_accuracy": {
+                name: result["test_accuracy"]
+                for name, result in results.items()
+                if name.startswith("train")
+            },
+            "total_cpu_seconds": sum(r["cpu_seconds"] for r in results.values()),
+        },
+        settings=_protocol().settings()
+        | {"seeds": _SEEDS.value, "max_macs": _MACS.value, "max_params": _PARAMS.value},
+        targets=[
+            *(_target(row) for row in comparisons if row["than"] != "l0"),
+            evidence.target(
+                "CPU seconds of a FiGS search / of one training of its network",
+                cost["search_over_training"],
+                MAX_SEARCH_SHARE,
+                at_most=True,
+            ),
+            evidence.target(
+                "searches cut in two or collapsed",
+                sum(row["collapsed"] for row in stability),
+                0,
+                at_most=True,
+            ),
+        ],
+    )
+
+
+def _protocol() -> Protocol:
+    return Protocol(
+        dataset=_DATASET.value,
+        data_dir=_DATA_DIR.value,
+        max_train_images=_IMAGES.value,
+        space=_SPACE.value,
+        search_epochs=_SEARCH_EPOCHS.value,
+        epochs=_EPOCHS.value,
+    )
+
+
+def _budgets() -> list[tuple[str, float]]:
+    macs = [("macs", float(value)) for value in _MACS.value]
+    return [*macs, ("params", _PARAMS.value)]
+
+
+def _sides(seed: int) -> list[str]:
+    sides = ["figs", *BASELINES, "l1"]
+    return [*sides, "l0"] if seed < _L0_SEEDS.value else sides
+
+
+def _jobs() -> list[Job]:
+    """Returns all runs, seed by seed, those of l0 last."""
+    jobs = []
+    for seed in range(_SEEDS.value):
+        for metric, side in itertools.product(("macs", "params"), _sides(seed)):
+            search = f"search_{side}_{metric}_{seed}"
+            budgets = [budget for kind, budget in _budgets() if kind == metric]
+            settings = {**_protocol().settings(), "side": side, "seed": seed}
+            settings["metric"] = metric
+            if side in GATES:
+                jobs.append(Job(search, {**settings, "budgets": budgets}))
+            jobs.extend(
+                Job(
+                    _training(side, metric, budget, seed),
+                    {**settings, "budget": budget},
+                    needs=(search,) if side in GATES else (),
+                )
+                for budget in budgets
+            )
+    return sorted(jobs, key=lambda job: job.settings["side"] == "l0")
+
+
+def _training(side: str, metric: str, budget: float, seed: int) -> str:
+    return f"train_{side}_{metric}{budget:.0f}_{seed}"
+
+
+def _work(job: Job, needed: Results) -> dict[str, Any]:
+    settings, protocol = job.settings, _protocol()
+    side, metric, seed = (settings[key] for key in ("side", "metric", "seed"))
+    folder = Path(_WORKDIR.value) / job.name
+    if "budgets" in settings:
+        return run_search(
+            protocol,
+            FigsConfig(space=protocol.space, gate=GATES[side]),
+            BudgetConfig(**{f"max_{metric}": tuple(settings["budgets"])}),
+            seed=seed,
+            folder=folder,
+        )
+    budget = settings["budget"]
+    if side in GATES:
+        architecture = found_architecture(*needed.values(), budget)
+    else:
+        architecture = _baseline(side, metric, budget, seed)
+    return run_training(protocol, architecture, seed=seed, folder=folder)
+
+
+def _baseline(side: str, metric: str, budget: float, seed: int) -> Architecture:
+    if side == "uniform":
+        return uniform_network(
+            _SPACE.value, num_classes=10, metric=metric, budget=budget
+        )
+    return random_network(
+        named_space(_SPACE.value, num_classes=10),
+        np.random.default_rng(seed),
+        metric=metric,
+        budget=budget,
+    )
+
+
+def _accuracies(results: Results, side: str, metric: str, budget: float) -> list[float]:
+    """Returns the test accuracies in percent of the seeds that this side has."""
+    return [
+        100 * results[_training(side, metric, budget, seed)]["test_accuracy"]
+        for seed in range(_SEEDS.value)
+        if side in _sides(seed)
+    ]
+
+
+def _compare(results: Results, metric: str, budget: float) -> list[dict[str, Any]]:
+    ours = _accuracies(results, "figs", metric, budget)
+    rows = []
+    for side in (*BASELINES, "l1", "l0"):
+        others = _accuracies(results, side, metric, budget)
+        if len(others) < 2:
+            continue
+        rows.append(
+            {
+                "budget": f"{budget:.3g} {metric}",
+                "figs": float(np.mean(ours)),
+                "than": side,
+                "other": float(np.mean(others)),
+                "seeds": len(others),
+                **paired_difference(ours[: len(others)], others),
+            }
+        )
+    return rows
+
+
+def _target(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Above the baselines: the whole interval. Not worse than l1: not all below 0."""
+    is_baseline = row["than"] in BASELINES
+    end = "low_95" if is_baseline else "high_95"
+    return evidence.target(
+        f"FiGS - {row['than']} in points at {row['budget']}, "
+        f"{'lower' if is_baseline else 'upper'} end of the 95 % interval",
+        row[end],
+        0.0,
+        at_most=False,
+    )
+
+
+def _stability(results: Results, metric: str, budget: float) -> dict[str, Any]:
+    accuracies = _accuracies(results, "figs", metric, budget)
+    widths = [
+        results[f"search_figs_{metric}_{seed}"]["networks"][f"{budget:.0f}"]["widths"]
+        for seed in range(_SEEDS.value)
+    ]
+    overlaps = [width_overlap(*pair) for pair in itertools.combinations(widths, 2)]
+    return {
+        "budget": f"{budget:.3g} {metric}",
+        "lowest": min(accuracies),
+        "median": float(np.median(accuracies)),
+        "highest": max(accuracies),
+        "standard_deviation": float(np.std(accuracies, ddof=1)),
+        "mean_overlap_of_widths": float(np.mean(overlaps)),
+        "collapsed": sum(
+            accuracy < np.median(accuracies) - COLLAPSED_POINTS
+            for accuracy in accuracies
+        ),
+    }
+
+
+def width_overlap(first: Mapping[str, int], second: Mapping[str, int]) -> float:
+    """Returns the channels in common over all channels of either, in [0, 1].
+
+    `sum_g min(a_g, b_g) / sum_g max(a_g, b_g)` over the width groups g.
+    """
+    pairs = [(first[path], second[path]) for path in first]
+    return sum(map(min, pairs)) / sum(map(max, pairs))
+
+
+def _search_cost(results: Results) -> dict[str, float]:
+    """Returns medians over the seeds; a search for multiply-adds finds two networks."""
+    largest = _budgets()[0]
+    searches, trainings = (
+        [results[name(seed)]["cpu_seconds"] for seed in range(_SEEDS.value)]
+        for name in (
+            lambda seed: f"search_figs_macs_{seed}",
+            lambda seed: _training("figs", *largest, seed),
+        )
+    )
+    return {
+        "search_cpu_seconds": float(np.median(searches)),
+        "training_cpu_seconds": float(np.median(trainings)),
+        "search_over_training": float(np.median(searches) / np.median(trainings)),
+    }
+
+
+if __name__ == "__main__":
+    app.run(main)

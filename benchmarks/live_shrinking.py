@@ -1,0 +1,166 @@
+"""Live shrinking: the whole search with and without it, and what either finds.
+
+Same seeds, same budget (30 % of the supernet). The searches of a seed run at the same
+time, one thread each, so that what else the machine does meets both; times are the
+processor's seconds of the whole search, re-tracing included. The found networks are
+trained from scratch and judged on test images that took no part.
+
+Run: python -m benchmarks.live_shrinking --dataset=tfds:cifar10_jpeg --data_dir=DIR
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks import evidence
+from benchmarks.classification_jobs import (
+    Protocol,
+    found_architecture,
+    run_search,
+    run_training,
+)
+from benchmarks.jobs import Job, run_jobs
+from benchmarks.paired import paired_difference
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.reporting.terminal import format_table
+from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.spaces import named_space
+
+_DATASET = flags.DEFINE_string("dataset", "digits", "As of the binaries.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "As of the binaries.")
+_IMAGES = flags.DEFINE_integer("max_train_images", 10_000, "Training images.")
+_SPACE = flags.DEFINE_string("space", "figs_mobilenet_v2_narrow_32", "Search space.")
+_SHARE = flags.DEFINE_float("budget_share", 0.3, "Budget / supernet, multiply-adds.")
+_SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 8, "Epochs of each search.")
+_EPOCHS = flags.DEFINE_integer("epochs", 12, "Epochs of each training.")
+_SEEDS = flags.DEFINE_integer("seeds", 5, "Paired seeds.", 2)
+_WORKDIR = flags.DEFINE_string("workdir", "runs/live_shrinking", "Folder of the runs.")
+_RESULTS = flags.DEFINE_string(
+    "results", None, "Folder of the runs' results; by default in --workdir."
+)
+
+SIDES = ("with", "without")
+MAX_TIME_SHARE = 0.6
+
+Results = Mapping[str, Any]
+
+
+def main(_: Sequence[str]) -> None:
+    """Runs all jobs, prints the table and one JSON object."""
+    folder = Path(_RESULTS.value or f"{_WORKDIR.value}/results")
+    results = run_jobs(_jobs(), _work, folder)
+    searches, trainings = (
+        {
+            side: [results[f"{kind}_{side}_{seed}"] for seed in range(_SEEDS.value)]
+            for side in SIDES
+        }
+        for kind in ("search", "train")
+    )
+    shares = _ratios(searches, "cpu_seconds")
+    accuracies = {
+        side: [100 * result["test_accuracy"] for result in trainings[side]]
+        for side in SIDES
+    }
+    difference = paired_difference(accuracies["with"], accuracies["without"])
+    rows = [
+        {
+            "search": f"{side} live shrinking",
+            "cpu_seconds": float(np.median([r["cpu_seconds"] for r in searches[side]])),
+            "left_macs": float(
+                np.median([r["supernet_macs"][-1] for r in searches[side]])
+            ),
+            "test_accuracy": float(np.mean(accuracies[side])),
+            "macs": float(np.mean([result["macs"] for result in trainings[side]])),
+        }
+        for side in SIDES
+    ]
+    print(format_table(list(rows[0]), rows))
+    evidence.finish(
+        figures={
+            "rows": rows,
+            "time_with_over_without": shares,
+            "clock_with_over_without": _ratios(searches, "seconds"),
+            "supernet_macs_by_epoch": [r["supernet_macs"] for r in searches["with"]],
+            "test_accuracy": accuracies,
+            "accuracy_with_minus_without_points": difference,
+            "total_cpu_seconds": sum(r["cpu_seconds"] for r in results.values()),
+        },
+        settings=_protocol().settings()
+        | {"seeds": _SEEDS.value, "budget_share": _SHARE.value},
+        targets=[
+            evidence.target(
+                "CPU seconds of the search with / without, median",
+                float(np.median(shares)),
+                MAX_TIME_SHARE,
+                at_most=True,
+            ),
+            evidence.target(
+                "test accuracy with - without in points, upper end (95 %)",
+                difference["high_95"],
+                0.0,
+                at_most=False,
+            ),
+        ],
+    )
+
+
+def _ratios(searches: Mapping[str, Sequence[Results]], key: str) -> list[float]:
+    pairs = zip(searches["with"], searches["without"], strict=True)
+    return [ours[key] / others[key] for ours, others in pairs]
+
+
+def _protocol() -> Protocol:
+    return Protocol(
+        dataset=_DATASET.value,
+        data_dir=_DATA_DIR.value,
+        max_train_images=_IMAGES.value,
+        space=_SPACE.value,
+        search_epochs=_SEARCH_EPOCHS.value,
+        epochs=_EPOCHS.value,
+    )
+
+
+def _budget() -> float:
+    return _SHARE.value * network_cost(named_space(_SPACE.value).supernet).macs
+
+
+def _jobs() -> list[Job]:
+    jobs = []
+    for seed in range(_SEEDS.value):
+        for kind, side in itertools.product(("search", "train"), SIDES):
+            settings = {
+                **_protocol().settings(),
+                "budget_share": _SHARE.value,
+                "kind": kind,
+                "side": side,
+                "seed": seed,
+            }
+            needs = (f"search_{side}_{seed}",) if kind == "train" else ()
+            jobs.append(Job(f"{kind}_{side}_{seed}", settings, needs))
+    return jobs
+
+
+def _work(job: Job, needed: Results) -> dict[str, Any]:
+    protocol, seed = _protocol(), job.settings["seed"]
+    folder = Path(_WORKDIR.value) / job.name
+    if job.settings["kind"] == "search":
+        is_shrinking = job.settings["side"] == "with"
+        return run_search(
+            protocol,
+            FigsConfig(space=protocol.space, live_shrinking=is_shrinking),
+            BudgetConfig(max_macs=(_budget(),)),
+            seed=seed,
+            folder=folder,
+        )
+    architecture = found_architecture(*needed.values(), _budget())
+    return run_training(protocol, architecture, seed=seed, folder=folder)
+
+
+if __name__ == "__main__":
+    app.run(main)

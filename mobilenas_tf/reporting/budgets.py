@@ -1,0 +1,121 @@
+"""The networks that one search found, one for each of its budgets.
+
+What they are is read by `run_data`; how points are drawn is left to
+`comparison_charts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mobilenas_tf.reporting.charts import legend_entry
+from mobilenas_tf.reporting.comparison_charts import ScatterNetwork, draw_scatter
+from mobilenas_tf.reporting.markup import element
+from mobilenas_tf.reporting.number_format import format_value, is_number
+from mobilenas_tf.reporting.run_data import Run, SearchResult
+from mobilenas_tf.reporting.tables import data_table
+
+_ACCURACY = "inherited_validation_accuracy"
+_CAVEAT = (
+    "The accuracies are those of weights inherited from the supernet, which were never "
+    "trained at the final widths. They rank the networks and are no results: train a "
+    "network to know what it can do."
+)
+_THRESHOLD = (
+    "The threshold is the keep probability of the least likely channel that was taken: "
+    "near 0.5 the gates had decided, far from it the budget cut them off by rank."
+)
+
+
+def budget_section(run: Run) -> str:
+    """Returns Pareto front and table of a search's networks; nothing for only one."""
+    by_folder = dict(run.snapshots)
+    if run.search is not None:
+        by_folder[""] = run.search
+    if len(by_folder) < 2:
+        return ""
+    results = sorted(by_folder.items(), key=lambda item: item[1].budget)
+    metric = results[0][1].metric
+    run_name = run.path.resolve().name
+    rows = [
+        _row(result, f"{run_name}/{folder}".rstrip("/")) for folder, result in results
+    ]
+    sentence = f"One search found {len(rows)} networks, each for a budget of its own. "
+    table = data_table(
+        (f"budget_{metric}", "macs", "params", _ACCURACY, "threshold", "folder"),
+        rows,
+        highlighted=next(
+            (i for i, (folder, _) in enumerate(results) if not folder), None
+        ),
+    )
+    return (
+        element("p", None, sentence + _CAVEAT)
+        + front_scatter(rows, metric=metric)
+        + element("div", {"class": "panel"}, table)
+        + element("p", None, _THRESHOLD)
+    )
+
+
+def _row(result: SearchResult, folder: str) -> dict[str, Any]:
+    return {
+        f"budget_{result.metric}": result.budget,
+        "macs": result.cost.macs,
+        "params": result.cost.params,
+        _ACCURACY: result.inherited_validation_accuracy,
+        "threshold": result.threshold,
+        "folder": folder,
+    }
+
+
+def front_scatter(rows: Sequence[Mapping[str, Any]], *, metric: str) -> str:
+    """Returns accuracy over cost, with the Pareto front joined.
+
+    Args:
+        rows: With `budget_<metric>`, `<metric>` and `inherited_validation_accuracy`;
+            those without an accuracy are left out.
+        metric: What the budget counts.
+    """
+    complete = [row for row in rows if is_number(row[_ACCURACY])]
+    if len(complete) < 2:
+        return ""
+    points = [(row[metric], row[_ACCURACY]) for row in complete]
+    front = pareto_front(points)
+    networks = [
+        ScatterNetwork(
+            f"budget {format_value(metric, row[f'budget_{metric}'])}",
+            cost,
+            {"" if index in front else "hollow": accuracy},
+        )
+        for index, (row, (cost, accuracy)) in enumerate(
+            zip(complete, points, strict=True)
+        )
+    ]
+    legend = legend_entry("disc", "on the Pareto front")
+    if len(front) < len(networks):
+        legend += legend_entry("disc hollow", "dominated")
+    return draw_scatter(
+        "Inherited validation accuracy over cost",
+        networks,
+        metric=metric,
+        legend=legend,
+        line=[points[index] for index in front],
+    )
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
+    """Returns the indices of the `(cost, accuracy)` that none dominates, by cost.
+
+    Another point dominates one that it differs from if it costs no more and is no less
+    accurate.
+    """
+    return tuple(
+        index
+        for index in sorted(range(len(points)), key=points.__getitem__)
+        if not any(
+            other != points[index]
+            and other[0] <= points[index][0]
+            and other[1] >= points[index][1]
+            for other in points
+        )
+    )
