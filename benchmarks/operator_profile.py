@@ -39,7 +39,8 @@ def profile_step(step: Callable[[], Any], *, num_steps: int) -> list[dict[str, A
                 step()
             seconds = time.perf_counter() - started
         (path,) = Path(folder).rglob("*.xplane.pb")
-        space = xplane_pb2.XSpace.FromString(path.read_bytes())
+        space = xplane_pb2.XSpace()  # pyright: ignore[reportAttributeAccessIssue]  # a class made at import
+        space.ParseFromString(path.read_bytes())
     calls, operator_seconds = sum_operators(space)
     return make_rows(calls, operator_seconds, seconds=seconds, num_steps=num_steps)
 

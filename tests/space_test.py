@@ -223,3 +223,102 @@ def test_grouped_convolutions_have_no_space_of_widths():
     supernet = Architecture("grouped", 8, Convolution(8), (Stage((block,)),), Head(2))
     with pytest.raises(ValueError, match="no grouped 1x1.*stage1/block0 of grouped"):
         width_space("grouped", supernet)
+
+
+_NARROW = {
+    "stem/output": 8,
+    "stage1/block0/kernel3": 0,
+    "stage1/block0/kernel5": 20,
+    "stage1/block0/output": 8,
+    "stage1/block1/kernel3": 16,
+    "stage1/block1/kernel5": 0,
+    "head/conv": 24,
+}
+
+
+def test_a_narrowed_space_ends_at_the_given_widths(space):
+    narrow = space.narrowed(_NARROW)
+    assert {choice.path: choice.values for choice in narrow.choices} == {
+        "stem/output": (8,),
+        "stage1/block0/kernel5": (0, 8, 16, 20),
+        "stage1/block0/output": (8,),
+        "stage1/block1/kernel3": (0, 8, 16),
+        "head/conv": (8, 16, 24),
+    }
+    assert narrow.supernet.stages == (
+        Stage(
+            (
+                InvertedResidual(8, (Branch(5, 20),), stride=2),
+                InvertedResidual(8, (Branch(3, 16),), has_residual=True),
+            )
+        ),
+    )
+    assert narrow.supernet.head == Head(10, 24)
+    assert narrow.resolve(narrow.largest()) == narrow.supernet
+    assert (narrow.name, narrow.channel_divisor) == (space.name, space.channel_divisor)
+
+
+def test_a_space_narrowed_to_its_largest_is_the_space(space):
+    assert space.narrowed(space.largest()) == space
+
+
+def test_what_a_space_leaves_fixed_stays_so_when_it_is_narrowed():
+    choice = Choice("stage1/block0/kernel3", (0, 8, 16))
+    space = SearchSpace("small", _SUPERNET, (choice,), 4)
+    narrow = space.narrowed({"stage1/block0/kernel3": 8})
+    assert narrow.choices == (Choice("stage1/block0/kernel3", (0, 8)),)
+    assert narrow.supernet == resize(_SUPERNET, {"stage1/block0/kernel3": 8})
+    assert space.narrowed({"stage1/block0/kernel3": 0}).choices == ()
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_genotype_of_a_narrowed_space_is_one_of_the_whole(name, seed):
+    space = named_space(name)
+    rng = np.random.default_rng(seed)
+    widths = space.sample(rng)
+    blocks = {path.rsplit("/", 1)[0] for path in widths if "/kernel" in path}
+    for block in blocks:  # the first kernel stays, others may not
+        widths[f"{block}/kernel3"] = max(widths[f"{block}/kernel3"], 8)
+        if rng.random() < 0.5:
+            widths[f"{block}/kernel5"] = 0
+    narrow = space.narrowed(widths)
+    assert narrow.supernet == space.resolve(widths)
+    assert {path for path, width in widths.items() if width} == {
+        choice.path for choice in narrow.choices
+    }
+    for _ in range(3):
+        genotype = narrow.sample(rng)
+        same = {path: genotype.get(path, 0) for path in widths}
+        assert all(same[path] <= width for path, width in widths.items())
+        assert narrow.resolve(genotype) == space.resolve(same)
+    # Once more, as a search narrows again and again.
+    assert narrow.narrowed(narrow.largest()) == narrow
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"head/conv": 12}, "head/conv must be one of (8, 16, 24, 32). Received: 12"),
+        ({"head/conv": None}, "Received: 'head/conv' missing or unknown"),
+        ({"head/hidden": 8}, "Received: 'head/hidden' missing or unknown"),
+        (
+            {"stage1/block1/kernel3": 0},
+            "widths must keep a channel of some kernel of every block. "
+            "Received: 0 for every kernel of stage1/block1",
+        ),
+        (
+            {"stage1/block0/kernel5": 0},
+            "widths of stage1/block0 must keep a channel of some kernel, as nothing",
+        ),
+    ],
+)
+def test_widths_that_leave_no_such_space_are_refused(space, changes, message):
+    widths = {
+        path: width
+        for path, width in {**_NARROW, **changes}.items()
+        if width is not None
+    }
+    with pytest.raises(ValueError) as error:
+        space.narrowed(widths)
+    assert message in str(error.value)

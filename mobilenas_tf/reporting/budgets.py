@@ -24,30 +24,29 @@ _CAVEAT = (
 )
 _THRESHOLD = (
     "The threshold is the keep probability of the least likely channel that was taken: "
-    "near 0.5 the gates had decided, far from it the budget cut them off by rank."
+    "near 0.5 the gates decided, far from it the budget did."
 )
 
 
 def budget_section(run: Run) -> str:
-    """Returns Pareto front and table of a search's networks; nothing for only one."""
-    by_folder = dict(run.snapshots)
+    """Returns Pareto front and table of a search's networks; nothing for only one.
+
+    The smallest budget comes first. Its network is the run's own.
+    """
+    name = run.path.resolve().name
+    found = [(f"{name}/{folder}", result) for folder, result in run.snapshots.items()]
     if run.search is not None:
-        by_folder[""] = run.search
-    if len(by_folder) < 2:
+        found.append((name, run.search))
+    if len(found) < 2:
         return ""
-    results = sorted(by_folder.items(), key=lambda item: item[1].budget)
-    metric = results[0][1].metric
-    run_name = run.path.resolve().name
-    rows = [
-        _row(result, f"{run_name}/{folder}".rstrip("/")) for folder, result in results
-    ]
+    found.sort(key=lambda item: item[1].budget)
+    metric = found[0][1].metric
+    rows = [_row(result, folder) for folder, result in found]
     sentence = f"One search found {len(rows)} networks, each for a budget of its own. "
     table = data_table(
         (f"budget_{metric}", "macs", "params", _ACCURACY, "threshold", "folder"),
         rows,
-        highlighted=next(
-            (i for i, (folder, _) in enumerate(results) if not folder), None
-        ),
+        highlighted=0 if run.search is not None else None,
     )
     return (
         element("p", None, sentence + _CAVEAT)

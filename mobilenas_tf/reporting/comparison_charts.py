@@ -146,7 +146,7 @@ def _points_along(
 ) -> Iterator[tuple[float, float]]:
     """Yields points of a polyline, no two further apart than a label is high."""
     for (x1, y1), (x2, y2) in itertools.pairwise(joints):
-        num_parts = math.ceil(math.dist((x1, y1), (x2, y2)) / 10)
+        num_parts = max(1, math.ceil(math.dist((x1, y1), (x2, y2)) / 10))
         for index in range(num_parts + 1):
             share = index / num_parts
             yield x1 + share * (x2 - x1), y1 + share * (y2 - y1)

@@ -158,4 +158,4 @@ def _read_cuts(path: Path) -> Sequence[Mapping[str, Any]]:
             raise ValueError(
                 f"{path} must have the numbers epoch and macs. Received: {cut!r}"
             )
-    return cuts
+    return tuple(cuts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import keras
@@ -9,10 +10,12 @@ import numpy as np
 
 from mobilenas_tf.layers.gates import (
     HARD_LOGIT,
+    BatchNormScaleGate,
     Gate,
     HardConcreteGate,
     LogisticSigmoidGate,
 )
+from mobilenas_tf.models.compact import layer_name
 from mobilenas_tf.models.supernet import (
     GateFactory,
     Supernet,
@@ -40,22 +43,37 @@ def hard_concrete_gate(channels: int, name: str, seed: int) -> Gate:
     return HardConcreteGate(channels, seed=seed, name=name)
 
 
+def batch_norm_scale_gate(channels: int, name: str, seed: int) -> Gate:
+    return BatchNormScaleGate(channels, name=name)
+
+
 def randomize(model: keras.Model, images: np.ndarray, rng: np.random.Generator) -> None:
     """Draws batch-norm weights and biases, such that the images' signal is handed on.
 
-    The statistics are those of the images, then shaken: none of the numbers is a
-    default any more. Gates must be as hard as they are to stay.
+    None of the numbers is a default any more. Gates must be as hard as they are to
+    stay.
     """
-    norms = []
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            norms.append((layer, layer.momentum))
             channels = layer.gamma.shape
             layer.gamma.assign(rng.uniform(0.5, 1.5, channels))
             layer.beta.assign(rng.normal(0.0, 0.3, channels))
-            layer.momentum = 0.0
         elif getattr(layer, "bias", None) is not None:
             layer.bias.assign(rng.normal(0.0, 0.3, layer.bias.shape))
+    take_statistics(model, images, rng)
+
+
+def take_statistics(
+    model: keras.Model, images: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Gives batch norms the statistics of the images, then shakes these."""
+    norms = [
+        (layer, layer.momentum)
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    for layer, _ in norms:
+        layer.momentum = 0.0
     model(images, training=True)
     for layer, momentum in norms:
         layer.momentum = momentum
@@ -123,6 +141,40 @@ def set_probabilities(
         gate.logits.assign(np.log(p) - np.log1p(-p))
 
 
+def producing_norms(supernet: Supernet, path: str) -> list[keras.Layer]:
+    """Returns the batch norms that make the channels of a width group."""
+    norms = {layer.name: layer for layer in supernet.model.layers}
+    (group,) = (g for g in width_groups(supernet.space.supernet) if g.path == path)
+    names = [layer_name(producer.removesuffix("/conv")) for producer in group.producers]
+    suffixes = (".bn", ".project.bn", ".depthwise.bn")
+    return [
+        norms[name + suffix]
+        for name in names
+        for suffix in suffixes
+        if name + suffix in norms
+    ]
+
+
+def set_scales(
+    supernet: Supernet, kept: Mapping[str, np.ndarray], rng: np.random.Generator
+) -> None:
+    """Sets batch norms' scales, of either sign, so that the kept channels live.
+
+    Of a kept channel's producers one is sure to have a large scale, the others may.
+    """
+    for path, gate in supernet.gates.items():
+        norms = producing_norms(supernet, path)
+        surely = rng.integers(len(norms), size=gate.channels)
+        for index, norm in enumerate(norms):
+            is_large = kept[path] & (
+                (surely == index) | (rng.random(gate.channels) < 0.5)
+            )
+            large = rng.uniform(0.5, 1.5, gate.channels)
+            small = rng.uniform(0.0, 0.99 * gate.threshold, gate.channels)
+            sign = rng.choice([-1.0, 1.0], gate.channels)
+            norm.gamma.assign(sign * np.where(is_large, large, small))
+
+
 def small_supernet_architecture() -> Architecture:
     """Returns a network of 8x8 images with every kind of block and of width group.
 
@@ -169,3 +221,14 @@ def small_space(channel_divisor: int = 2) -> SearchSpace:
     return width_space(
         "small", small_supernet_architecture(), channel_divisor=channel_divisor
     )
+
+
+def small_normed_space(channel_divisor: int = 2) -> SearchSpace:
+    """Returns `small_space` with only those widths open that a batch norm makes."""
+    space = small_space(channel_divisor)
+    choices = tuple(
+        choice
+        for choice in space.choices
+        if not choice.path.endswith(("/squeeze_excite", "/hidden"))
+    )
+    return dataclasses.replace(space, choices=choices)

@@ -22,12 +22,15 @@ from mobilenas_tf.spec import (
     Stage,
 )
 from tests.models.random_networks import (
+    batch_norm_scale_gate,
     hard_concrete_gate,
     logistic_sigmoid_gate,
     open_supernet,
     random_images,
     random_probabilities,
     set_probabilities,
+    set_scales,
+    small_normed_space,
     small_space,
 )
 
@@ -49,6 +52,35 @@ _CHANNELS = {
     "head/conv": 16,
     "head/hidden": 8,
 }
+
+
+# The batch norms that make the channels of every width that has some.
+_NORMS = {
+    "stem/output": ("stem", "stage1.block0.project", "stage1.block2.project"),
+    "stage2/block0/output": (
+        "stage2.block0.project",
+        "stage2.block1.project",
+        "stage2.block3.project",
+    ),
+    "stage2/block4/output": ("stage2.block4",),
+    "head/conv": ("head",),
+    **{
+        f"{stage}/{block}/kernel{size}": (f"{stage}.{block}.kernel{size}.depthwise",)
+        for stage, block in (
+            ("stage1", "block2"),
+            ("stage2", "block0"),
+            ("stage2", "block1"),
+            ("stage2", "block3"),
+        )
+        for size in (3, 5)
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def normed():
+    """A supernet with batch-norm scale gates; every test sets the scales it needs."""
+    return build_supernet_model(small_normed_space(), batch_norm_scale_gate)
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +286,129 @@ def test_only_blocks_whose_kernels_are_all_open_can_vanish():
     }
     assert removable_kernels(only(space, kernels[0])) == {}
     assert removable_kernels(only(space, "stem/output")) == {}
+
+
+def scales_of(supernet):
+    return {
+        layer.name.removesuffix(".bn"): layer.gamma
+        for layer in supernet.model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }
+
+
+def images_of(supernet):
+    return random_images(supernet.space.supernet, np.random.default_rng(1))
+
+
+def test_with_batch_norm_scale_gates_all_variables_are_weights(normed):
+    assert normed.architecture_variables == []
+    ours = [id(variable) for variable in normed.weight_variables]
+    assert ours == [id(variable) for variable in normed.model.trainable_variables]
+    trained = sum(int(np.prod(v.shape)) for v in normed.weight_variables)
+    assert trained == network_cost(normed.space.supernet).params
+    plain = build_network(normed.space.supernet)
+    assert len(normed.model.variables) == len(plain.variables)
+
+
+def test_a_batch_norm_opens_the_channels_that_it_makes(normed):
+    scales = scales_of(normed)
+    assert _NORMS.keys() == normed.gates.keys()
+    assert {name for names in _NORMS.values() for name in names} < scales.keys()
+    images = images_of(normed)
+    for opened in scales:
+        for name, gamma in scales.items():
+            gamma.assign(np.full(gamma.shape, 0.0 if name != opened else -1.0))
+        _, masks = normed.masked_model(images)
+        for path, mask in masks.items():
+            np.testing.assert_array_equal(np.array(mask), opened in _NORMS[path])
+
+
+def test_batch_norm_scale_gates_do_not_sample(normed):
+    kept = {
+        path: p > 0.5
+        for path, p in random_probabilities(
+            normed.space, np.random.default_rng(0)
+        ).items()
+    }
+    set_scales(normed, kept, np.random.default_rng(1))
+    for training in (False, True):
+        _, masks = normed.masked_model(images_of(normed), training=training)
+        assert masks.keys() == kept.keys()
+        for path, mask in masks.items():
+            np.testing.assert_array_equal(np.array(mask), kept[path])
+    for path, priced in normed.priced_channels().items():
+        np.testing.assert_allclose(priced, kept[path], atol=1e-6)
+
+
+def test_a_new_supernet_with_batch_norm_scale_gates_is_the_plain_network():
+    supernet = build_supernet_model(small_normed_space(), batch_norm_scale_gate)
+    plain = build_network(supernet.space.supernet)
+    plain.set_weights(supernet.model.get_weights())
+    images = images_of(supernet)
+    np.testing.assert_allclose(
+        np.array(supernet.model(images)), np.array(plain(images)), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_channels_of_small_scale_are_exactly_zero(normed):
+    for gamma in scales_of(normed).values():
+        gamma.assign(np.ones(gamma.shape))
+    closed = {"stage2/block0/kernel5": [1, 4], "stem/output": [0, 7]}
+    for path, channels in closed.items():
+        for name in _NORMS[path]:
+            gamma = scales_of(normed)[name]
+            gamma.assign(np.where(np.isin(np.arange(8), channels), -0.009, 1.0))
+    names = ("stage2.block0.kernel5.depthwise.bn", "stage1.block2.add")
+    inner = keras.Model(
+        normed.model.inputs[0], [normed.model.get_layer(name).output for name in names]
+    )
+    outputs = inner(images_of(normed))
+    for output, channels in zip(outputs, closed.values(), strict=True):
+        is_zero = np.all(np.array(output) == 0.0, axis=(0, 1, 2))
+        assert np.flatnonzero(is_zero).tolist() == channels
+
+
+def test_the_price_of_a_channel_reaches_the_largest_scale():
+    supernet = build_supernet_model(tiny_space(), batch_norm_scale_gate)
+    scales = {
+        "stem": [2.0, -0.5],
+        "stage1.block0.project": [1.0, 0.7],
+        "stage1.block0.kernel3.depthwise": [-0.3],
+        "stage1.block0.kernel5.depthwise": [0.004],
+    }
+    for name, gamma in scales.items():
+        scales_of(supernet)[name].assign(np.array(gamma))
+    variables = [scales_of(supernet)[name].value for name in scales]
+    prices = {
+        "stem/output": 3.0,
+        "stage1/block0/kernel3": 5.0,
+        "stage1/block0/kernel5": 7.0,
+        "stage1/block0/presence": 11.0,
+    }
+    with tf.GradientTape() as tape:
+        widths = supernet.expected_widths(supernet.priced_channels())
+        cost = tf.add_n([prices[path] * width for path, width in widths.items()])
+    # Two channels of the stem, one of kernel 3, none of kernel 5; the block is there.
+    assert float(cost) == pytest.approx(3.0 * 2 + 5.0 + 11.0)
+    gradients = tape.gradient(cost, variables)
+    # Presence is 1 - (1 - p3)(1 - p5): its slope is 1 - p5 = 1 and 1 - p3 = 0.
+    expected = [3.0, 0.0], [0.0, 3.0], [-(5.0 + 11.0)], [7.0]
+    for ours, theirs in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.009, 100.0])
+def test_scales_at_their_extremes_have_finite_gradients(normed, scale):
+    for gamma in scales_of(normed).values():
+        gamma.assign(np.full(gamma.shape, scale))
+    images = images_of(normed)
+    variables = [variable.value for variable in normed.weight_variables]
+    with tf.GradientTape() as tape:
+        logits, masks = normed.masked_model(images, training=True)
+        widths = normed.expected_widths(normed.priced_channels())
+        value = tf.reduce_mean(logits) + tf.add_n(list(widths.values()))
+    for mask in masks.values():
+        np.testing.assert_array_equal(np.array(mask), scale > 0.01)
+    for gradient in tape.gradient(value, variables):
+        assert gradient is not None
+        assert np.all(np.isfinite(gradient))

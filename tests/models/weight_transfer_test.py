@@ -7,14 +7,24 @@ and its expected cost is the compact network's cost.
 import dataclasses
 import functools
 
+import keras
 import numpy as np
 import pytest
 
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.models.compact import build_network
-from mobilenas_tf.models.derive import derived_architecture, harden, select_channels
+from mobilenas_tf.models.derive import (
+    Selection,
+    derived_architecture,
+    harden,
+    select_channels,
+)
 from mobilenas_tf.models.supernet import Supernet, build_supernet_model
-from mobilenas_tf.models.weight_transfer import transfer_weights
+from mobilenas_tf.models.weight_transfer import (
+    VariableCut,
+    transfer_weights,
+    variable_cuts,
+)
 from mobilenas_tf.space import SearchSpace, required_kernels, width_space
 from mobilenas_tf.spaces import TABLES, named_space, space_image_size
 from mobilenas_tf.spec import (
@@ -26,25 +36,55 @@ from mobilenas_tf.spec import (
     Stage,
     with_head,
 )
+from mobilenas_tf.widths import resize
 from tests.models.random_networks import (
+    batch_norm_scale_gate,
     constant_probabilities,
     hard_concrete_gate,
     logistic_sigmoid_gate,
     random_images,
     random_probabilities,
     randomize,
+    set_scales,
+    small_normed_space,
     small_space,
+    take_statistics,
 )
 
 
 def check_derivation(supernet: Supernet, probabilities) -> Architecture:
     """Checks outputs, masks, widths, parameters and costs of both networks."""
-    space = supernet.space
-    selection = select_channels(space, probabilities)
+    selection = select_channels(supernet.space, probabilities)
     harden(supernet, selection)
+    return check_agreement(supernet, selection, randomized(supernet))
+
+
+def check_scales(supernet: Supernet, probabilities) -> Architecture:
+    """Checks the same where the scales of batch norm say what is kept."""
+    selection = select_channels(supernet.space, probabilities)
+    images = randomized(supernet)
+    rng = np.random.default_rng(2)
+    set_scales(supernet, selection.kept, rng)
+    take_statistics(supernet.model, images, rng)
+    scales = {path: np.array(p) for path, p in supernet.keep_probabilities().items()}
+    by_scale = select_channels(supernet.space, scales)
+    for path, kept in selection.kept.items():
+        np.testing.assert_array_equal(by_scale.kept[path], kept)
+    return check_agreement(supernet, by_scale, images)
+
+
+def randomized(supernet: Supernet) -> np.ndarray:
+    """Draws the supernet's weights anew and returns images for it."""
     rng = np.random.default_rng(1)
-    images = random_images(space.supernet, rng, count=8)
+    images = random_images(supernet.space.supernet, rng, count=8)
     randomize(supernet.model, images, rng)
+    return images
+
+
+def check_agreement(
+    supernet: Supernet, selection: Selection, images: np.ndarray
+) -> Architecture:
+    space = supernet.space
     architecture = derived_architecture(space, selection, name="derived")
     compact = build_network(architecture)
     transfer_weights(supernet, selection, compact)
@@ -166,6 +206,31 @@ def test_they_agree_with_hard_concrete_gates():
     check_derivation(supernet, random_probabilities(supernet.space, rng))
 
 
+@pytest.mark.parametrize("channel_divisor", [1, 2])
+@pytest.mark.parametrize("seed", range(3))
+def test_they_agree_with_batch_norm_scale_gates(channel_divisor, seed):
+    supernet = build_supernet_model(
+        small_normed_space(channel_divisor), batch_norm_scale_gate
+    )
+    rng = np.random.default_rng(seed)
+    check_scales(supernet, random_probabilities(supernet.space, rng))
+
+
+@pytest.mark.parametrize("value", [0.1, 0.9])
+def test_they_agree_when_all_scales_are_alike(value):
+    supernet = build_supernet_model(small_normed_space(), batch_norm_scale_gate)
+    architecture = check_scales(supernet, constant_probabilities(supernet.space, value))
+    space = supernet.space
+    genotype = space.largest() if value > 0.5 else space.smallest()
+    assert network_cost(architecture) == network_cost(space.resolve(genotype))
+
+
+def test_they_agree_with_batch_norm_scale_gates_in_a_named_space():
+    space = named_space("figs_quantized_16", num_classes=5)
+    supernet = build_supernet_model(space, batch_norm_scale_gate)
+    check_scales(supernet, random_probabilities(space, np.random.default_rng(0)))
+
+
 @pytest.mark.parametrize("channel_divisor", [1, 4])
 def test_they_agree_for_other_divisors(channel_divisor):
     supernet = build_supernet_model(small_space(channel_divisor), logistic_sigmoid_gate)
@@ -194,3 +259,71 @@ def test_they_agree_in_spaces_with_a_few_open_decisions(paths, value):
     space = SearchSpace("plain", _PLAIN, choices, 2)
     supernet = build_supernet_model(space, logistic_sigmoid_gate)
     check_derivation(supernet, constant_probabilities(supernet.space, value))
+
+
+def cut(shape, axes):
+    source, target = (keras.Variable(np.zeros(shape)) for _ in range(2))
+    return VariableCut(source, target, axes)
+
+
+@pytest.mark.parametrize(
+    ("axes", "part"),
+    [
+        ({}, [[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]]),
+        ({2: [1]}, [[[1], [5], [9]]]),
+        ({2: [3, 0], 1: [2, 1]}, [[[11, 8], [7, 4]]]),
+        ({0: [0], 1: [1], 2: [2]}, [[[6]]]),
+        ({1: [0, 2], 2: []}, [[[], []]]),
+    ],
+)
+def test_a_part_is_what_stays_on_each_axis(axes, part):
+    # The value at [0, i, j] is 4 i + j.
+    values = np.arange(12.0).reshape(1, 3, 4)
+    indices = {axis: np.array(kept, int) for axis, kept in axes.items()}
+    np.testing.assert_array_equal(cut(values.shape, indices).part_of(values), part)
+
+
+def test_kernels_are_cut_on_both_sides_and_norms_on_their_one():
+    whole = width_space("plain", _PLAIN, channel_divisor=1)
+    kept = {
+        "stem/output": np.array([0, 1, 0, 1, 1, 0, 0, 0], bool),
+        "stage1/block0/kernel3": np.array([0, 0, 1, 0, 1, 0], bool),
+        "stage1/block0/kernel5": np.array([1, 0, 0, 0, 0, 1], bool),
+    }
+    wide = build_network(whole.supernet)
+    narrow = build_network(
+        resize(_PLAIN, {path: int(mask.sum()) for path, mask in kept.items()})
+    )
+    cuts = variable_cuts(whole.supernet, wide, narrow, kept)
+    axes = {
+        cut.target.path: {axis: i.tolist() for axis, i in cut.axes.items()}
+        for cut in cuts
+    }
+    stem, kernel3, kernel5 = [1, 3, 4], [2, 4], [0, 5]
+    # The head stays whole.
+    head, classes = list(range(8)), [0, 1, 2]
+    block = "stage1.block0"
+    expected = {
+        "stem.conv/kernel": {3: stem},
+        f"{block}.kernel3.expand.conv/kernel": {2: stem, 3: kernel3},
+        f"{block}.kernel3.depthwise.conv/kernel": {2: kernel3},
+        f"{block}.kernel5.expand.conv/kernel": {2: stem, 3: kernel5},
+        f"{block}.kernel5.depthwise.conv/kernel": {2: kernel5},
+        # The kernels' channels lie side by side: 0 to 5 and 6 to 11.
+        f"{block}.project.conv/kernel": {2: [2, 4, 6, 11], 3: stem},
+        "head.conv/kernel": {2: stem, 3: head},
+        "head.classifier/kernel": {0: head},
+        "head.classifier/bias": {0: classes},
+    }
+    for name, channels in (
+        ("stem", stem),
+        (f"{block}.kernel3.expand", kernel3),
+        (f"{block}.kernel3.depthwise", kernel3),
+        (f"{block}.kernel5.expand", kernel5),
+        (f"{block}.kernel5.depthwise", kernel5),
+        (f"{block}.project", stem),
+        ("head", head),
+    ):
+        for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
+            expected[f"{name}.bn/{variable}"] = {0: channels}
+    assert axes == expected

@@ -87,6 +87,18 @@ def test_line_runs_through_the_computed_places() -> None:
     assert line.get("points") == "60.0,208.0 279.0,109.0 498.0,10.0"
 
 
+def test_stepped_line_falls_where_the_value_before_it_ends() -> None:
+    series = Series("net", ((5, 1.0), (10, 0.5)), "c1", is_stepped=True)
+    chart = ET.fromstring(
+        line_chart("Title", [series], quantity="loss", includes_zero=True)
+    )
+    line = chart.find(".//polyline")
+    # 1.0 (y 10) from step 0 (x 60) to 5 (x 279), then 0.5 (y 109) to 10 (x 498).
+    assert line is not None
+    expected = "60.0,10.0 279.0,10.0 279.0,109.0 498.0,109.0"
+    assert line.get("points") == expected
+
+
 def test_limit_line_lies_at_its_value_and_in_the_legend() -> None:
     series = Series("net", ((0, 0), (10, 4_000_000)), "c1")
     chart = ET.fromstring(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from mobilenas_tf.reporting.comparison_charts import accuracy_scatter, latency_chart
+from mobilenas_tf.reporting.comparison_charts import (
+    ScatterNetwork,
+    accuracy_scatter,
+    draw_scatter,
+    latency_chart,
+)
 from mobilenas_tf.reporting.confusion import (
     confused_pairs,
     confusion_section,
@@ -44,6 +50,44 @@ def test_labels_of_equal_networks_do_not_cover_each_other() -> None:
     labels = [text for text in chart.iter("text") if text.get("class") == "label"]
     places = {(text.get("x"), text.get("y")) for text in labels}
     assert len(places) == 4
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_accuracy_axis_stays_between_0_and_100_percent(accuracy: float) -> None:
+    networks = [ScatterNetwork("a", 1e6, {"": accuracy})] * 2
+    chart = ET.fromstring(draw_scatter("T", networks, metric="macs", legend=""))
+    ticks = {str(text.text) for text in chart.iter("text")}
+    ticks = {tick for tick in ticks if tick.endswith(" %")}
+    assert f"{100 * accuracy:.0f} %" in ticks
+    assert all(0 <= float(tick.removesuffix(" %")) <= 100 for tick in ticks)
+
+
+def test_scatter_of_parameters_has_their_name_and_unit() -> None:
+    networks = [ScatterNetwork("a", 200e3, {"": 0.5})]
+    chart = ET.fromstring(draw_scatter("T", networks, metric="params", legend=""))
+    assert {"parameters", "200 k"} <= {text.text for text in chart.iter("text")}
+    assert [tip.text for tip in chart.iter("title")] == ["a: 50.00 %, 200.0 k"]
+
+
+def test_labels_keep_off_the_line_that_joins_their_points() -> None:
+    points = [(2e6, 0.5), (6e6, 0.52), (10e6, 0.6)]
+    networks = [ScatterNetwork("a network", x, {"": y}) for x, y in points]
+    chart = ET.fromstring(
+        draw_scatter("T", networks, metric="macs", legend="", line=points)
+    )
+    # 0..10 M lie at x 60..1050, 50..60 % at y 240..14.
+    joints = [(258, 240), (654, 240 - 226 / 5), (1050, 14)]
+    places = [
+        (float(text.get("x", "")), float(text.get("y", "")) - 4)
+        for text in chart.iter("text")
+        if text.get("class") == "label"
+    ]
+    assert len(places) == 3
+    for left, middle in places:
+        for x in (left, left + 63):  # nine letters
+            for (x1, y1), (x2, y2) in itertools.pairwise(joints):
+                if x1 <= x <= x2:
+                    assert abs(y1 + (y2 - y1) * (x - x1) / (x2 - x1) - middle) > 6
 
 
 def test_latency_bar_is_as_long_as_the_median() -> None:

@@ -38,13 +38,15 @@ def test_metrics_are_joined_in_the_order_of_the_parts(tmp_path: Path) -> None:
 
 
 def test_each_document_is_the_first_parts_that_has_one(tmp_path: Path) -> None:
+    search = {"search": {"budget": 1}, "shrinking": [{"epoch": 1}]}
     parts = [
-        _part(tmp_path / "search", search={"budget": 1}, architecture={"of": "search"}),
+        _part(tmp_path / "search", **search, architecture={"of": "search"}),
         _part(tmp_path / "figs", architecture={"of": "figs"}, confusion={"of": "figs"}),
         _part(tmp_path / "uniform", confusion={"of": "uniform"}, parity={"of": "u"}),
     ]
     compose_run(tmp_path, parts)
     assert read_json(tmp_path / "search.json") == {"budget": 1}
+    assert read_json(tmp_path / "shrinking.json") == [{"epoch": 1}]
     assert read_json(tmp_path / "architecture.json") == {"of": "search"}
     assert read_json(tmp_path / "confusion.json") == {"of": "figs"}
     assert read_json(tmp_path / "parity.json") == {"of": "u"}

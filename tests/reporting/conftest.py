@@ -18,6 +18,7 @@ from mobilenas_tf.spec import (
     SqueezeExcite,
     Stage,
 )
+from mobilenas_tf.training.run_dir import RunDir
 from mobilenas_tf.widths import resize
 
 NASTY = "<script>alert('&\"')</script>"
@@ -149,3 +150,37 @@ def run_path(
     lines = "".join(json.dumps(row) + "\n" for row in metrics)
     (folder / "metrics.jsonl").write_text(lines)
     return folder
+
+
+@pytest.fixture
+def shrinking_run_path(run_path: Path, documents: dict[str, Any]) -> Path:
+    """A run with live shrinking and three budgets; the largest keeps everything."""
+    search = {
+        **documents["search"],
+        "inherited_validation_accuracy": 0.5,
+        "threshold": 0.4375,
+    }
+    wider = {**search["widths"], "stage1/block2/kernel3": 40}
+    larger_budgets = {
+        "120000_macs": {"widths": {}, "inherited_validation_accuracy": 0.75},
+        "60000_macs": {"widths": wider, "inherited_validation_accuracy": 0.25},
+    }
+    write_json(run_path / "search.json", search)
+    for name, changes in larger_budgets.items():
+        budget = int(name.removesuffix("_macs"))
+        document = {**search, **changes, "budget": budget}
+        write_json(run_path / "snapshots" / name / "search.json", document)
+    cuts = [
+        {"epoch": 1, "macs": 80_000, "widths": {}},
+        {"epoch": 3, "macs": 60_000, "widths": {}},
+    ]
+    write_json(run_path / "shrinking.json", cuts)
+    left = (100_000, 100_000, 80_000, 80_000, 60_000)
+    rows = RunDir(run_path).read_metrics()
+    rows = [
+        {**row, "supernet_macs": left[row["step"]]} if row["phase"] == "search" else row
+        for row in rows
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (run_path / "metrics.jsonl").write_text(lines)
+    return run_path

@@ -74,6 +74,18 @@ def test_report_has_every_section(run_path: Path) -> None:
     assert {"97.50 %", "search_figs", "some cpu", "87.50 %"} <= set(page.texts)
 
 
+def test_report_of_several_budgets_compares_their_networks(
+    shrinking_run_path: Path,
+) -> None:
+    page = _read(write_report(shrinking_run_path))
+    assert page.headings[:3] == [
+        "The found network",
+        "Networks by budget",
+        "Accuracy and cost",
+    ]
+    assert "run <1>/snapshots/60000_macs" in page.texts
+
+
 @pytest.mark.parametrize("kept", ALL_FILES)
 def test_report_shows_a_single_file(run_path: Path, kept: str) -> None:
     for name in ALL_FILES:

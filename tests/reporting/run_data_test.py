@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.json_io import write_json
 from mobilenas_tf.reporting.run_data import metric_points, read_run
+from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.run_dir import RunDir
 
 
@@ -62,6 +64,52 @@ def test_search_without_its_budget_is_refused(
     write_json(tmp_path / "search.json", documents["search"])
     with pytest.raises(ValueError, match="must have the key 'budget'"):
         read_run(tmp_path)
+
+
+def test_snapshots_are_searches_by_folder(
+    shrinking_run_path: Path, supernet: Architecture
+) -> None:
+    run = read_run(shrinking_run_path)
+    assert list(run.snapshots) == ["snapshots/120000_macs", "snapshots/60000_macs"]
+    largest = run.snapshots["snapshots/120000_macs"]
+    assert (largest.budget, largest.metric) == (120_000, "macs")
+    assert (largest.inherited_validation_accuracy, largest.threshold) == (0.75, 0.4375)
+    assert largest.cost == network_cost(supernet)
+
+
+def test_unfinished_snapshot_is_left_out(shrinking_run_path: Path) -> None:
+    folder = shrinking_run_path / "snapshots/60000_macs"
+    (folder / "search.json").rename(folder / ".half.search.json")
+    assert list(read_run(shrinking_run_path).snapshots) == ["snapshots/120000_macs"]
+
+
+def test_malformed_snapshot_is_named(shrinking_run_path: Path) -> None:
+    (shrinking_run_path / "snapshots/60000_macs/search.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"60000_macs/search.json must have the key"):
+        read_run(shrinking_run_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "shrinking.json must be a JSON list"),
+        ("[1]", "shrinking.json must be a JSON object"),
+        ('[{"epoch": 1}]', "shrinking.json must have the numbers epoch and macs"),
+    ],
+)
+def test_malformed_cuts_are_named(run_path: Path, text: str, message: str) -> None:
+    (run_path / "shrinking.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_run(run_path)
+
+
+def test_run_without_the_files_of_shrinking_and_budgets_has_none(
+    run_path: Path,
+) -> None:
+    run = read_run(run_path)
+    assert (run.snapshots, run.cuts) == ({}, ())
+    assert run.search is not None
+    assert run.search.inherited_validation_accuracy is None
 
 
 def test_file_of_another_kind_is_named(tmp_path: Path) -> None:

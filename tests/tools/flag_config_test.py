@@ -175,6 +175,70 @@ def test_a_field_without_a_default_must_be_given() -> None:
 
 
 @dataclasses.dataclass(frozen=True)
+class BudgetConfig:
+    max_macs: tuple[float, ...] = _option((), "Budgets.")
+    shares: tuple[float, ...] = _option((0.5, 1.0))
+    limits: tuple[float, ...] | None = _option(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("8e6,6e6", (8e6, 6e6)),
+        ("6e6,8e6", (6e6, 8e6)),
+        ("5.7e6", (5.7e6,)),
+        ("3", (3.0,)),
+        ("-1, 2", (-1.0, 2.0)),
+    ],
+)
+def test_numbers_are_given_with_commas(text: str, numbers: tuple[float, ...]) -> None:
+    flag_values = _parse(f"--max_macs={text}", config_class=BudgetConfig)
+    config = config_from_flags(BudgetConfig, flag_values)
+    assert config == BudgetConfig(max_macs=numbers)
+    assert {type(number) for number in config.max_macs} == {float}
+
+
+def test_numbers_have_their_own_defaults() -> None:
+    flag_values = _parse(config_class=BudgetConfig)
+    assert config_from_flags(BudgetConfig, flag_values) == BudgetConfig()
+    assert flag_values["max_macs"].value == ()
+    defaults = BudgetConfig(max_macs=(1.0,))
+    flag_values = _parse(config_class=BudgetConfig, defaults=defaults)
+    assert config_from_flags(BudgetConfig, flag_values) == defaults
+
+
+def test_optional_numbers_are_read_too() -> None:
+    flag_values = _parse("--limits=1,2", config_class=BudgetConfig)
+    assert config_from_flags(BudgetConfig, flag_values).limits == (1.0, 2.0)
+
+
+@pytest.mark.parametrize("text", ["many", "8e6,", ",8e6", "8e6,,6e6", "8e6;6e6", ""])
+def test_what_are_no_numbers_is_refused_by_name(text: str) -> None:
+    with pytest.raises(flags.IllegalFlagValueError) as error:
+        _parse(f"--max_macs={text}", config_class=BudgetConfig)
+    assert str(error.value).startswith(
+        f"flag --max_macs={text}: must be numbers with commas between them (could not "
+    )
+    assert "\n" not in str(error.value)
+
+
+def test_help_tells_that_numbers_are_wanted() -> None:
+    help_text = _parse(config_class=BudgetConfig).get_help()
+    assert re.search(
+        r"--max_macs: Budgets\.\n.*default: ''\)\n +\(numbers with commas between them\)",
+        help_text,
+    )
+    assert "(default: '0.5,1.0')" in help_text
+
+
+def test_numbers_written_to_a_flag_file_are_read_from_it() -> None:
+    flag_values = _parse("--max_macs=8e6,6e6", config_class=BudgetConfig)
+    written = flag_values.flags_into_string().splitlines()
+    again = _parse(*written, config_class=BudgetConfig)
+    assert config_from_flags(BudgetConfig, again).max_macs == (8e6, 6e6)
+
+
+@dataclasses.dataclass(frozen=True)
 class Undocumented:
     depth: int = 3
 
