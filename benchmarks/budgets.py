@@ -50,7 +50,7 @@ COLUMNS = (
     "budget_share",
     "cost_over_budget",
     "baseline_over_budget",
-    "threshold",
+    "width_scale",
     "max_difference",
     "seconds",
 )
@@ -150,7 +150,7 @@ def _run(pair: Pair) -> dict[str, Any]:
         "budget_share": pair.share,
         "cost_over_budget": getattr(result.cost, pair.metric) / budget.budgets[0],
         "baseline_over_budget": _multiplier_cost(space, budget) / budget.budgets[0],
-        "threshold": result.selection.threshold,
+        "width_scale": result.selection.width_scale,
         "max_difference": difference,
         "seconds": time.monotonic() - started,
     }

@@ -105,7 +105,7 @@ def run_search(
         networks[f"{document['budget']:.0f}"] = {
             "architecture": to_plain(read_architecture(path / "architecture.json")),
             "widths": document["widths"],
-            "threshold": document["threshold"],
+            "width_scale": document["width_scale"],
             "inherited_validation_accuracy": document["inherited_validation_accuracy"],
         }
     rows = run.read_metrics()

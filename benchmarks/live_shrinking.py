@@ -35,7 +35,7 @@ from mobilenas_tf.spaces import named_space
 _DATASET = flags.DEFINE_string("dataset", "digits", "As of the binaries.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of the binaries.")
 _IMAGES = flags.DEFINE_integer("max_train_images", 10_000, "Training images.")
-_SPACE = flags.DEFINE_string("space", "figs_mobilenet_v2_narrow_32", "Search space.")
+_SPACE = flags.DEFINE_string("space", "figs_atomnas_32", "Search space.")
 _SHARE = flags.DEFINE_float("budget_share", 0.3, "Budget / supernet, multiply-adds.")
 _SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 8, "Epochs of each search.")
 _EPOCHS = flags.DEFINE_integer("epochs", 12, "Epochs of each training.")

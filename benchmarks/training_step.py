@@ -31,7 +31,7 @@ from benchmarks.framework_steps import (
     TORCH_COMPILED,
 )
 from benchmarks.interleaved_steps import Side, Sides
-from mobilenas_tf.costs.baselines import uniform_network
+from mobilenas_tf.costs.uniform import uniform_network
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.spaces import named_space
 from mobilenas_tf.spec import Architecture

@@ -18,8 +18,8 @@ from typing import Any
 from absl import app, flags
 
 from benchmarks import evidence
-from mobilenas_tf.costs.baselines import uniform_network
 from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.costs.uniform import uniform_network
 from mobilenas_tf.json_io import read_architecture, write_architecture
 from mobilenas_tf.reporting.terminal import format_table
 

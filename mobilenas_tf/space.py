@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from mobilenas_tf.widths import (
 )
 
 Genotype = dict[str, int]
+OpenWidths = Literal["all", "kernels"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,12 +176,22 @@ def required_kernels(architecture: Architecture) -> tuple[tuple[WidthGroup, ...]
 
 
 def width_space(
-    name: str, supernet: Architecture, *, channel_divisor: int = 8
+    name: str,
+    supernet: Architecture,
+    *,
+    channel_divisor: int = 8,
+    open_widths: OpenWidths = "all",
 ) -> SearchSpace:
-    """Returns the space of all channel counts of `supernet` up to its own.
+    """Returns the space of channel counts of `supernet` up to its own.
 
     Kernels may have 0, d, 2d, ... channels (d: the divisor), everything else d, 2d,
     ...; the supernet's own count is always among them.
+
+    Args:
+        name: Of the space.
+        supernet: The largest network.
+        channel_divisor: d.
+        open_widths: Whether all widths are open or those of kernels only.
     """
     if channel_divisor < 1:
         raise ValueError(
@@ -196,6 +208,8 @@ def width_space(
             )
     choices = []
     for group in width_groups(supernet):
+        if open_widths == "kernels" and not group.is_kernel:
+            continue
         first = 0 if group.is_kernel else min(channel_divisor, group.channels)
         values = {*range(first, group.channels, channel_divisor), group.channels}
         choices.append(Choice(group.path, tuple(sorted(values))))

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable
 
 from mobilenas_tf.names import lookup
-from mobilenas_tf.space import SearchSpace, width_space
+from mobilenas_tf.space import OpenWidths, SearchSpace, width_space
 from mobilenas_tf.spec import (
     Activation,
     Architecture,
@@ -46,6 +46,7 @@ class NetworkTable:
     rows: tuple[StageRow, ...]
     head_channels: int
     activation: Activation = "relu"
+    open_widths: OpenWidths = "all"
 
 
 def build_supernet(
@@ -164,14 +165,23 @@ def _mobilenet_v3_table(image_size_px: int) -> NetworkTable:
     )
 
 
-def _narrow_table() -> NetworkTable:
-    """The space for 32 px at about half the channels: a search in minutes on a CPU."""
-    rows = ((1, 16, 1, 1), (6, 16, 2, 1), (6, 24, 2, 2), (6, 40, 2, 2), (6, 48, 2, 1))
-    return dataclasses.replace(
-        _mobilenet_v2_table(32, "relu"),
-        rows=_rows(*rows, activation="relu"),
-        head_channels=256,
-    )
+def _atomnas_table(image_size_px: int) -> NetworkTable:
+    """AtomNAS as published: kernels are searched, blocks' outputs stay as they are.
+
+    The table for 32 px is ours, at about half the channels of the others for this size:
+    it is searched in minutes on a CPU.
+    """
+    table = _mobilenet_v2_table(image_size_px, "relu")
+    if image_size_px == 32:
+        table = dataclasses.replace(
+            table,
+            rows=_rows(
+                *((1, 16, 1, 1), (6, 16, 2, 1), (6, 24, 2, 2)),
+                *((6, 40, 2, 2), (6, 48, 2, 1)),
+            ),
+            head_channels=256,
+        )
+    return dataclasses.replace(table, open_widths="kernels")
 
 
 def _fbnet_table(image_size_px: int) -> NetworkTable:
@@ -226,7 +236,8 @@ TABLES: dict[str, Callable[[], NetworkTable]] = {
     "figs_mobilenet_v2_96": lambda: _mobilenet_v2_table(96, "relu"),
     "figs_mobilenet_v2_32": lambda: _mobilenet_v2_table(32, "relu"),
     "figs_mobilenet_v2_16": lambda: _mobilenet_v2_table(16, "relu"),
-    "figs_mobilenet_v2_narrow_32": _narrow_table,
+    "figs_atomnas": lambda: _atomnas_table(224),
+    "figs_atomnas_32": lambda: _atomnas_table(32),
     "figs_mobilenet_v3": lambda: _mobilenet_v3_table(224),
     "figs_mobilenet_v3_96": lambda: _mobilenet_v3_table(96),
     "figs_mobilenet_v3_32": lambda: _mobilenet_v3_table(32),
@@ -251,7 +262,12 @@ def named_space(
     """
     table = lookup("space", name, TABLES)()
     supernet = build_supernet(name, table, num_classes=num_classes)
-    return width_space(name, supernet, channel_divisor=channel_divisor)
+    return width_space(
+        name,
+        supernet,
+        channel_divisor=channel_divisor,
+        open_widths=table.open_widths,
+    )
 
 
 def space_image_size(name: str) -> int:

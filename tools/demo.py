@@ -39,8 +39,8 @@ def main() -> None:
     flag_config.import_tensorflow()
     from export.benchmark.host import benchmark_models
     from export.bundle import export_run
-    from mobilenas_tf.costs.baselines import uniform_network
     from mobilenas_tf.costs.network import network_cost
+    from mobilenas_tf.costs.uniform import uniform_network
     from mobilenas_tf.json_io import write_json
     from mobilenas_tf.reporting.compose import compose_run
     from mobilenas_tf.reporting.page import write_report

@@ -238,8 +238,13 @@ class BatchNormScaleGate(keras.layers.Layer):
         return self.scales() / (self.scales() + self.threshold)
 
     def priced_channels(self):
-        """Returns the mask `[channels]` with the gradient of s."""
-        return straight_through(self.scales(), self.threshold)
+        """Returns `min(s, 1)`, `[channels]`, with the gradient of s.
+
+        Its cost falls while scales shrink, long before the first of them is 0: what a
+        controller of the penalty needs.
+        """
+        scales = self.scales()
+        return scales + ops.stop_gradient(ops.minimum(scales, 1.0) - scales)
 
     def get_config(self):
         """Returns the constructor's arguments."""

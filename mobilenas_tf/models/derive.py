@@ -6,6 +6,7 @@ What stays follows from the keep probabilities, never from a sample.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -26,12 +27,13 @@ _Step = tuple[float, str, int]  # (value, width path, rung that it starts from)
 class Selection:
     """Which channels of a supernet stay.
 
-    `kept` maps width paths to boolean `[C]`, `threshold` is the keep probability of
-    the last channel that was taken in.
+    `kept` maps width paths to boolean `[C]`; `width_scale` is the factor on all
+    expected widths at which they are what was kept: near 1 where a search met its
+    budget.
     """
 
     kept: Mapping[str, np.ndarray]
-    threshold: float
+    width_scale: float
 
     @property
     def widths(self) -> dict[str, int]:
@@ -43,8 +45,9 @@ class Selection:
 class _Ladder:
     """One width group's way up: allowed widths, and what each further step is worth.
 
-    `order` sorts the channels by probability, falling; `values[i]` is the mean
-    probability of the channels that step i -> i + 1 of `rungs` adds.
+    `order` sorts the channels by probability, falling. Step i -> i + 1 of `rungs` is
+    taken where the expected width, times a factor common to all groups, is nearer to
+    rung i + 1: `values[i]`, expected width over the rungs' middle, is 1 / that factor.
     """
 
     order: np.ndarray
@@ -61,11 +64,15 @@ def select_channels(
 ) -> Selection:
     """Chooses the channels of the final network.
 
-    Channels are ranked by keep probability, and taken in whole multiples of the
-    space's divisor. Without a budget the steps of mean probability above 0.5 are taken.
-    With one, steps are taken in falling order while the network fits, then smaller ones
-    that still fit: the cost lands on the budget from below. What keeps the network
-    whole is always taken.
+    A group gets its expected width, the sum of its channels' probabilities, rounded to
+    what the space allows, and its likeliest channels. With a budget, all expected
+    widths are scaled by the largest common factor that fits, then single steps are
+    taken while they fit: the cost lands on the budget from below. What keeps the
+    network whole is always taken.
+
+    Where gates have decided, the expected width is the number of open ones. Where they
+    have not, a common threshold on probabilities would open the groups on one side of
+    it and close those on the other, however little they differ.
 
     Args:
         space: The space of the supernet.
@@ -81,7 +88,7 @@ def select_channels(
         space, ladders, lambda paths: max(paths, key=lambda p: ladders[p].values[0])
     )
     if budget is None or cost is None:
-        taken = [step for step in _steps(ladders, likeliest) if step[0] > 0.5]
+        taken = [step for step in _steps(ladders, likeliest) if step[0] >= 1.0]
         levels = _climb(likeliest, taken)
     else:
 
@@ -99,8 +106,8 @@ def select_channels(
                 f"Received: budget={budget:,.0f}"
             )
         taken, levels = _fill(levels, _steps(ladders, levels), fits)
-    threshold = min((value for value, _, _ in taken), default=1.0)
-    return Selection(_first_rungs(ladders, levels), threshold)
+    last = min((value for value, _, _ in taken if value > 0.0), default=1.0)
+    return Selection(_first_rungs(ladders, levels), 1.0 / last)
 
 
 def select_live_channels(
@@ -127,7 +134,7 @@ def select_live_channels(
         opened = [kernel.path for kernel in kernels if kernel.path in ladders]
         if len(opened) == len(kernels) and not any(levels[path] for path in opened):
             levels[max(opened, key=lambda path: ladders[path].values[0])] = 1
-    return Selection(_first_rungs(ladders, levels), dead_below)
+    return Selection(_first_rungs(ladders, levels), 1.0)
 
 
 def _steps(ladders: Mapping[str, _Ladder], levels: Mapping[str, int]) -> list[_Step]:
@@ -177,11 +184,11 @@ def _ladders(
 ) -> dict[str, _Ladder]:
     ladders = {}
     for choice in space.choices:
-        score = probabilities[choice.path]
-        order = np.argsort(-score, kind="stable")
+        p = np.asarray(probabilities[choice.path], np.float64)
+        order = np.argsort(-p, kind="stable")
         values = tuple(
-            float(np.mean(score[order[low:high]]))
-            for low, high in zip(choice.values, choice.values[1:], strict=False)
+            float(np.sum(p)) / ((low + high) / 2)
+            for low, high in itertools.pairwise(choice.values)
         )
         ladders[choice.path] = _Ladder(order, choice.values, values)
     return ladders

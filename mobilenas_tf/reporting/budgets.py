@@ -22,9 +22,9 @@ _CAVEAT = (
     "trained at the final widths. They rank the networks and are no results: train a "
     "network to know what it can do."
 )
-_THRESHOLD = (
-    "The threshold is the keep probability of the least likely channel that was taken: "
-    "near 0.5 the gates decided, far from it the budget did."
+_WIDTH_SCALE = (
+    "The width scale is the factor on all expected widths that met the budget: near 1 "
+    "the search did, far from 1 it was too short."
 )
 
 
@@ -44,7 +44,7 @@ def budget_section(run: Run) -> str:
     rows = [_row(result, folder) for folder, result in found]
     sentence = f"One search found {len(rows)} networks, each for a budget of its own. "
     table = data_table(
-        (f"budget_{metric}", "macs", "params", _ACCURACY, "threshold", "folder"),
+        (f"budget_{metric}", "macs", "params", _ACCURACY, "width_scale", "folder"),
         rows,
         highlighted=0 if run.search is not None else None,
     )
@@ -52,7 +52,7 @@ def budget_section(run: Run) -> str:
         element("p", None, sentence + _CAVEAT)
         + front_scatter(rows, metric=metric)
         + element("div", {"class": "panel"}, table)
-        + element("p", None, _THRESHOLD)
+        + element("p", None, _WIDTH_SCALE)
     )
 
 
@@ -62,7 +62,7 @@ def _row(result: SearchResult, folder: str) -> dict[str, Any]:
         "macs": result.cost.macs,
         "params": result.cost.params,
         _ACCURACY: result.inherited_validation_accuracy,
-        "threshold": result.threshold,
+        "width_scale": result.width_scale,
         "folder": folder,
     }
 

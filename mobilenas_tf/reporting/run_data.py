@@ -27,7 +27,7 @@ class SearchResult:
     `budget` counts what `metric` names (`macs` or `params`). `widths` are channels,
     `probabilities` the statistics of the gates, both by width path. The validation
     accuracy is that of the found network with the weights that it inherited,
-    `threshold` the keep probability of the least likely channel that it has.
+    `width_scale` the factor on expected widths at which it met its budget.
     """
 
     supernet: Architecture
@@ -36,7 +36,7 @@ class SearchResult:
     budget: float
     probabilities: Mapping[str, Mapping[str, float]]
     inherited_validation_accuracy: float | None = None
-    threshold: float | None = None
+    width_scale: float | None = None
 
     @property
     def cost(self) -> Cost:
@@ -144,7 +144,7 @@ def _read_search(path: Path) -> SearchResult:
         budget,
         plain.get("probabilities", {}),
         plain.get("inherited_validation_accuracy"),
-        plain.get("threshold"),
+        plain.get("width_scale"),
     )
 
 

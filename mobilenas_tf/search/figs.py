@@ -234,7 +234,8 @@ def _stage_ends(schedule: BudgetSchedule, training: TrainingConfig) -> dict[int,
     """Returns the budgets by the last whole epoch of their stage, without the last."""
     ends = [int(end * training.epochs + 1e-6) for end in schedule.stage_ends]
     starts = [int(math.ceil(schedule.warmup * training.epochs)), *ends]
-    if any(end <= start for start, end in zip(starts, ends, strict=False)):
+    too_short = any(end <= start for start, end in zip(starts, ends, strict=False))
+    if too_short and len(ends) > 1:
         raise ValueError(
             f"epochs must allow each of the {len(ends)} budgets a whole epoch behind "
             f"the warm-up. Received: epochs={training.epochs}"

@@ -55,7 +55,7 @@ def derive_network(supernet: Supernet, *, metric: str, budget: float) -> FoundNe
     space = supernet.space
     selection = select_channels(
         space,
-        {path: np.asarray(p) for path, p in supernet.keep_probabilities().items()},
+        {path: np.asarray(p) for path, p in supernet.priced_channels().items()},
         cost=cost_function(space.supernet, metric),
         budget=budget,
     )
@@ -94,7 +94,7 @@ def write_found(
         "supernet_cost": {"macs": whole.macs, "params": whole.params},
         "derived_cost": {"macs": cost.macs, "params": cost.params},
         "inherited_validation_accuracy": validation_accuracy,
-        "threshold": found.selection.threshold,
+        "width_scale": found.selection.width_scale,
         "widths": whole_widths(space, found.selection.widths),
         "probabilities": _summary(space, found.supernet.keep_probabilities()),
     }

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mobilenas_tf.costs.baselines import uniform_network
 from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.costs.uniform import uniform_network
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.spaces import named_space
 from mobilenas_tf.spec import Architecture, SqueezeExcite, Stage, walk_blocks

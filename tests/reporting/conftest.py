@@ -158,7 +158,7 @@ def shrinking_run_path(run_path: Path, documents: dict[str, Any]) -> Path:
     search = {
         **documents["search"],
         "inherited_validation_accuracy": 0.5,
-        "threshold": 0.4375,
+        "width_scale": 0.4375,
     }
     wider = {**search["widths"], "stage1/block2/kernel3": 40}
     larger_budgets = {

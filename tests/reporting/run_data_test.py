@@ -73,7 +73,10 @@ def test_snapshots_are_searches_by_folder(
     assert list(run.snapshots) == ["snapshots/120000_macs", "snapshots/60000_macs"]
     largest = run.snapshots["snapshots/120000_macs"]
     assert (largest.budget, largest.metric) == (120_000, "macs")
-    assert (largest.inherited_validation_accuracy, largest.threshold) == (0.75, 0.4375)
+    assert (largest.inherited_validation_accuracy, largest.width_scale) == (
+        0.75,
+        0.4375,
+    )
     assert largest.cost == network_cost(supernet)
 
 

@@ -50,6 +50,10 @@ def test_a_budget_that_is_none_is_refused(options, message):
         ({"gate": "sigmoid"}, "gate must be one of logistic_sigmoid, hard_concrete"),
         ({"estimator": "hard"}, "estimator must be one of soft, straight_through"),
         ({"penalty": "mask"}, "penalty must be one of probability, sample"),
+        (
+            {"penalty": "sample", "gate": "batch_norm_scale"},
+            "penalty must be probability with gate=batch_norm_scale, which does not",
+        ),
         ({"temperature_start": 0}, "temperature_start must be above 0"),
         ({"temperature_end": -1}, "temperature_end must be above 0"),
         ({"gate_learning_rate": 0}, "gate_learning_rate must be above 0 or not given"),

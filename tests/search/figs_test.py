@@ -6,10 +6,22 @@ import pytest
 
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.json_io import read_architecture, read_json
-from mobilenas_tf.layers.gates import HardConcreteGate, LogisticSigmoidGate
+from mobilenas_tf.layers.gates import (
+    BatchNormScaleGate,
+    HardConcreteGate,
+    LogisticSigmoidGate,
+)
 from mobilenas_tf.models.network_io import INHERITED_WEIGHTS, load_network
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
-from mobilenas_tf.search.figs import check_budget, gate_factory, search_figs
+from mobilenas_tf.search.figs import (
+    check_budget,
+    check_gate,
+    check_search,
+    gate_factory,
+    search_figs,
+)
+from mobilenas_tf.space import SearchSpace, width_space
+from mobilenas_tf.spec import SqueezeExcite
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.run_dir import RunDir
 from tests.training.synthetic import colour_data, small_space
@@ -20,9 +32,9 @@ LARGEST = network_cost(SPACE.supernet)
 SMALLEST = network_cost(SPACE.resolve(SPACE.smallest()))
 
 
-def search(path, budget, *, data=None, epochs=EPOCHS, **options):
+def search(path, budget, *, space=SPACE, data=None, epochs=EPOCHS, **options):
     return search_figs(
-        SPACE,
+        space,
         data or colour_data(num_train=128),
         RunDir(path),
         config=FigsConfig(**options),
@@ -56,6 +68,7 @@ def test_a_search_meets_its_budget_from_below(finished):
     [
         ("params", 0.5, {"penalty": "sample", "estimator": "straight_through"}),
         ("macs", 0.3, {"gate": "hard_concrete"}),
+        ("macs", 0.3, {"gate": "batch_norm_scale"}),
     ],
 )
 def test_other_budgets_gates_and_penalties_meet_theirs(
@@ -176,6 +189,81 @@ def test_gates_are_the_configured_ones():
     hard = gate_factory(dataclasses.replace(config, gate="hard_concrete"))(4, "a", 7)
     assert isinstance(hard, HardConcreteGate)
     assert (hard.channels, hard.seed, hard.initial_logit) == (4, 7, 1.5)
+    config = dataclasses.replace(config, gate="batch_norm_scale")
+    scales = gate_factory(config)(4, "a", 7)
+    assert isinstance(scales, BatchNormScaleGate)
+    assert (scales.channels, scales.name) == (4, "a")
+
+
+def space_with(kind):
+    """Returns the small space with a width that no batch norm makes, and its path."""
+    architecture = SPACE.supernet
+    if kind == "head/hidden":
+        head = dataclasses.replace(architecture.head, hidden_channels=8)
+        return width_space("odd", dataclasses.replace(architecture, head=head)), kind
+    (stage,) = architecture.stages
+    first, second = stage.blocks
+    second = dataclasses.replace(second, squeeze_excite=SqueezeExcite(4))
+    stage = dataclasses.replace(stage, blocks=(first, second))
+    odd = dataclasses.replace(architecture, stages=(stage,))
+    return width_space("odd", odd), "stage1/block1/squeeze_excite"
+
+
+@pytest.mark.parametrize("kind", ["head/hidden", "squeeze_excite"])
+def test_widths_without_batch_norm_have_no_batch_norm_gate(tmp_path, kind):
+    space, path = space_with(kind)
+    budget = BudgetConfig(max_macs=(network_cost(space.supernet).macs,))
+    with pytest.raises(ValueError) as error:
+        search(tmp_path, budget, space=space, gate="batch_norm_scale")
+    assert str(error.value) == (
+        "gate must be logistic_sigmoid or hard_concrete in the space odd, as no batch "
+        f"norm makes the channels of {path}. Received: gate='batch_norm_scale'"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["head/hidden", "squeeze_excite"])
+def test_widths_without_batch_norm_may_be_there_or_have_other_gates(kind):
+    space, path = space_with(kind)
+    for gate in ("logistic_sigmoid", "hard_concrete"):
+        check_gate(space, FigsConfig(gate=gate))
+    choices = tuple(choice for choice in space.choices if choice.path != path)
+    fixed = SearchSpace("fixed", space.supernet, choices)
+    check_gate(fixed, FigsConfig(gate="batch_norm_scale"))
+    check_gate(SPACE, FigsConfig(gate="batch_norm_scale"))
+
+
+@pytest.mark.parametrize(
+    ("gate", "shares", "epochs", "words"),
+    [
+        ("batch_norm_scale", (0.5,), 3, "no batch norm makes the channels of"),
+        ("hard_concrete", (1.5,), 3, "what the space odd can reach"),
+        ("hard_concrete", (0.6, 0.5, 0.4), 4, "each of the 3 budgets a whole epoch"),
+    ],
+)
+def test_what_cannot_be_searched_is_told_without_a_search(gate, shares, epochs, words):
+    space, _ = space_with("squeeze_excite")
+    budgets = tuple(share * network_cost(space.supernet).macs for share in shares)
+    with pytest.raises(ValueError, match=words):
+        check_search(
+            space,
+            config=FigsConfig(gate=gate),
+            budget=BudgetConfig(max_macs=budgets),
+            training=TrainingConfig(epochs=epochs),
+        )
+
+
+@pytest.mark.parametrize(("shares", "epochs"), [((0.5,), 1), ((0.6, 0.5, 0.4), 5)])
+def test_the_shortest_search_has_a_whole_epoch_for_each_of_several_budgets(
+    shares, epochs
+):
+    # Stages of 5 epochs end at 0.5 + 1.5 = 2, 3.5 and 5.
+    check_search(
+        SPACE,
+        config=FigsConfig(),
+        budget=BudgetConfig(max_macs=tuple(share * LARGEST.macs for share in shares)),
+        training=TrainingConfig(epochs=epochs),
+    )
 
 
 @pytest.mark.slow
@@ -237,3 +325,4 @@ def test_too_few_epochs_for_the_budgets_are_refused(tmp_path):
     budgets = (0.6 * LARGEST.macs, 0.5 * LARGEST.macs, 0.3 * LARGEST.macs)
     with pytest.raises(ValueError, match="each of the 3 budgets a whole epoch"):
         search(tmp_path, BudgetConfig(max_macs=budgets), epochs=3)
+    assert list(tmp_path.iterdir()) == []

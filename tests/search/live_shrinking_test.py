@@ -5,6 +5,11 @@ import tensorflow as tf
 
 from mobilenas_tf.costs.network import cost_function, network_cost
 from mobilenas_tf.json_io import read_json
+from mobilenas_tf.layers.gates import (
+    BatchNormScaleGate,
+    HardConcreteGate,
+    LogisticSigmoidGate,
+)
 from mobilenas_tf.models.derive import select_live_channels
 from mobilenas_tf.models.supernet import build_supernet_model
 from mobilenas_tf.search.live_shrinking import LiveShrinking, supernet_cuts
@@ -12,6 +17,7 @@ from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.optimizers import carry_state
 from mobilenas_tf.training.search_trainer import SearchTrainer
 from tests.models.random_networks import (
+    batch_norm_scale_gate,
     constant_probabilities,
     hard_concrete_gate,
     logistic_sigmoid_gate,
@@ -19,7 +25,10 @@ from tests.models.random_networks import (
     random_probabilities,
     randomize,
     set_probabilities,
+    set_scales,
+    small_normed_space,
     small_space,
+    take_statistics,
 )
 
 DEAD_BELOW = 0.05
@@ -45,9 +54,11 @@ def shrunk(supernet, probabilities):
 
 
 def type_of_gate(supernet):
-    gate = next(iter(supernet.gates.values()))
-    is_sigmoid = hasattr(gate, "temperature")
-    return logistic_sigmoid_gate if is_sigmoid else hard_concrete_gate
+    return {
+        LogisticSigmoidGate: logistic_sigmoid_gate,
+        HardConcreteGate: hard_concrete_gate,
+        BatchNormScaleGate: batch_norm_scale_gate,
+    }[type(next(iter(supernet.gates.values())))]
 
 
 @pytest.mark.parametrize("make_gate", [logistic_sigmoid_gate, hard_concrete_gate])
@@ -74,8 +85,43 @@ def test_outputs_agree_before_and_after(make_gate, seed):
         np.testing.assert_array_equal(np.array(gate.logits), logits[kept])
 
 
-def test_every_variable_gets_its_part():
-    supernet = build_supernet_model(small_space(), logistic_sigmoid_gate)
+@pytest.mark.parametrize("seed", range(3))
+def test_outputs_agree_where_scales_of_batch_norm_are_the_gates(seed):
+    supernet = build_supernet_model(small_normed_space(), batch_norm_scale_gate)
+    kept = {path: p > 0.5 for path, p in dead_and_alive(supernet.space, seed).items()}
+    rng = np.random.default_rng(1)
+    images = random_images(supernet.space.supernet, rng, count=8)
+    randomize(supernet.model, images, rng)
+    # Closed channels have scales up to the threshold: not all of them are cut.
+    set_scales(supernet, kept, rng)
+    take_statistics(supernet.model, images, rng)
+    probabilities = {
+        path: np.array(p) for path, p in supernet.keep_probabilities().items()
+    }
+    narrow, selection, cuts = shrunk(supernet, probabilities)
+    for cut in cuts:
+        cut.target.assign(cut.part_of(np.asarray(cut.source)))
+    assert (
+        network_cost(narrow.space.supernet).macs
+        < network_cost(supernet.space.supernet).macs
+    )
+    wide, wide_masks = supernet.masked_model(images)
+    cut, masks = narrow.masked_model(images)
+    assert np.abs(wide - cut).max() <= 1e-5 * np.abs(wide).max()
+    for path, mask in masks.items():
+        stays = selection.kept[path]
+        np.testing.assert_array_equal(np.array(mask), np.array(wide_masks[path])[stays])
+
+
+@pytest.mark.parametrize(
+    ("space", "make_gate"),
+    [
+        (small_space(), logistic_sigmoid_gate),
+        (small_normed_space(), batch_norm_scale_gate),
+    ],
+)
+def test_every_variable_gets_its_part(space, make_gate):
+    supernet = build_supernet_model(space, make_gate)
     narrow, _, cuts = shrunk(supernet, dead_and_alive(supernet.space, 0))
     targets = [id(cut.target) for cut in cuts]
     assert len(set(targets)) == len(targets)

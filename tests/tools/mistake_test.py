@@ -31,6 +31,46 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         ("search_figs", "--space=figs_quantized_16", "--max_params=1e9"),
         r"max_params must be from [\d,]+ to [\d,]+, .* Received: 1,000,000,000",
     ),
+    "budget of nothing": (
+        (*SEARCH, "--max_macs=0"),
+        r"max_macs must be distinct numbers above 0\. Received: max_macs=\(0\.0,\)",
+    ),
+    "the same budget twice": (
+        (*SEARCH, "--max_macs=3e5,3e5"),
+        r"max_macs must be distinct numbers above 0\. Received: max_macs=\(3.*, 3.*\)",
+    ),
+    "one of several budgets below the space": (
+        (*SEARCH, "--max_macs=3e5,1"),
+        r"max_macs must be from [\d,]+ to [\d,]+, .* Received: 1",
+    ),
+    "budget that is no number": (
+        (*SEARCH, "--max_macs=3e5,many"),
+        r"flag --max_macs=3e5,many: must be numbers with commas .*'many'.*",
+    ),
+    "budgets of two kinds": (
+        (*SEARCH, "--max_params=1e4"),
+        r"exactly one of max_macs and max_params must be given\. Received: .*",
+    ),
+    "more budgets than epochs": (
+        (*SEARCH, "--max_macs=5e5,4e5,3e5", "--epochs=3"),
+        r"epochs must allow each of the 3 budgets a whole epoch .* Received: epochs=3",
+    ),
+    "batch norm's scales where there is no batch norm": (
+        ("search_figs", "--space=figs_mobilenet_v3_32", "--max_macs=3e6")
+        + ("--gate=batch_norm_scale",),
+        r"gate must be logistic_sigmoid or hard_concrete in the space "
+        r"figs_mobilenet_v3_32, as no batch norm makes the channels of "
+        r"stage3/block0/squeeze_excite\. Received: gate='batch_norm_scale'",
+    ),
+    "the same in the demo": (
+        ("demo", "--space=figs_mobilenet_v3_32", "--gate=batch_norm_scale"),
+        r"gate must be .* Received: gate='batch_norm_scale'",
+    ),
+    "cost of a sample where nothing is sampled": (
+        (*SEARCH, "--gate=batch_norm_scale", "--penalty=sample"),
+        r"penalty must be probability with gate=batch_norm_scale, which does not "
+        r"sample\. Received: penalty='sample'",
+    ),
     "no budget": (
         SEARCH[:2],
         r"exactly one of max_macs and max_params must be given\. Received: .*",

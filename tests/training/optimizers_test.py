@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mobilenas_tf.models.weight_transfer import VariableCut
 from mobilenas_tf.training.config import OptimizerConfig
 from mobilenas_tf.training.optimizers import (
     WarmUp,
     build_optimizer,
+    carry_state,
     ema_weights,
     is_exempt_from_weight_decay,
     learning_rate_schedule,
@@ -239,3 +241,102 @@ def test_a_checkpoint_carries_momentum_averages_and_the_step(tmp_path):
     *_, half_way = run(2)
     *resumed, _ = run(3, half_way.write(str(tmp_path / "checkpoint")))
     assert resumed == pytest.approx(uninterrupted)
+
+
+_GRADIENT = np.array([[1.0, -2.0, 3.0], [-4.0, 5.0, -6.0]], "float32")
+_AXES = {0: np.array([1]), 1: np.array([0, 2])}
+_PART = np.array([[-4.0, -6.0]])  # of the gradient, and so of all that is made of it
+
+
+def carried(make_optimizer, steps=2):
+    """Returns the optimizer of a narrow variable and its slots by name.
+
+    The wide one has taken some steps of the same gradient from weights of 0.
+    """
+    bias, wide, narrow, statistic = (
+        keras.Variable(np.zeros(shape), dtype="float32", name=name)
+        for shape, name in (
+            ((4,), "bias"),
+            ((2, 3), "kernel"),
+            ((1, 2), "kernel"),
+            ((4,), "statistic"),
+        )
+    )
+    before, after = make_optimizer([bias, wide]), make_optimizer([narrow])
+    for _ in range(steps):
+        before.apply([tf.ones(4), tf.constant(_GRADIENT)])
+    cuts = VariableCut(statistic, statistic, {}), VariableCut(wide, narrow, _AXES)
+    carry_state(before, after, cuts)
+    assert int(after.iterations) == steps
+    assert np.all(np.array(narrow) == 0)  # weights are the caller's matter
+    return after, slots_of(after)
+
+
+def slots_of(optimizer):
+    return {
+        variable.name.removeprefix("kernel_"): np.array(variable)
+        for variable in optimizer.variables
+        if variable.name.startswith("kernel_")
+    }
+
+
+def test_momentum_is_carried():
+    options = constant_options(learning_rate=0.1, momentum=0.5)
+    _, slots = carried(lambda variables: optimizer_of(variables, **options))
+    assert slots.keys() == {"momentum"}
+    # v = -0.1 g; v = 0.5 * -0.1 g - 0.1 g.
+    np.testing.assert_allclose(slots["momentum"], -0.15 * _PART, rtol=1e-6)
+
+
+def test_without_momentum_only_the_step_is_carried():
+    options = {"learning_rate": 0.5, "momentum": 0.0, "warmup_epochs": 1.0}
+    after, slots = carried(lambda variables: optimizer_of(variables, **options))
+    assert slots == {}
+    # The third of ten steps of the warm-up.
+    assert float(after.learning_rate) == pytest.approx(0.5 * 3 / 11)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_averages_are_carried(momentum):
+    options = constant_options(
+        learning_rate=1.0, momentum=momentum, weight_decay=0.0, ema_decay=0.75
+    )
+    _, slots = carried(lambda variables: optimizer_of(variables, **options))
+    assert slots.keys() == ({"average", "momentum"} if momentum else {"average"})
+    # Weights: -g, then -g - (1 + m) g; the average starts at the first of them.
+    first, second = -1.0, -1.0 - (1.0 + momentum)
+    average = 0.75 * first + 0.25 * second
+    np.testing.assert_allclose(slots["average"], average * _PART, rtol=1e-6)
+
+
+def test_both_moments_of_adam_are_carried():
+    _, slots = carried(lambda variables: built(keras.optimizers.Adam(0.1), variables))
+    assert slots.keys() == {"momentum", "velocity"}
+    # m = (1 - 0.9) g; m = 0.9 m + (1 - 0.9) g. v likewise of g^2 with 0.999.
+    np.testing.assert_allclose(slots["momentum"], (1 - 0.9**2) * _PART, rtol=1e-5)
+    np.testing.assert_allclose(slots["velocity"], (1 - 0.999**2) * _PART**2, rtol=1e-4)
+
+
+def test_mean_square_and_momentum_of_rmsprop_are_carried():
+    options = constant_options(
+        optimizer="rmsprop", learning_rate=0.1, momentum=0.5, rho=0.75, epsilon=0.3
+    )
+    _, slots = carried(lambda variables: optimizer_of(variables, **options))
+    assert slots.keys() == {"momentum", "velocity"}
+    squares = [0.25 * _PART**2, (0.75 * 0.25 + 0.25) * _PART**2]
+    steps = [0.1 * _PART / np.sqrt(square + 0.3) for square in squares]
+    np.testing.assert_allclose(slots["velocity"], squares[1], rtol=1e-6)
+    np.testing.assert_allclose(slots["momentum"], 0.5 * steps[0] + steps[1], rtol=1e-6)
+
+
+def test_optimizers_of_nothing_carry_their_step():
+    before, after = (built(keras.optimizers.Adam(0.1), []) for _ in range(2))
+    before.iterations.assign(7)
+    variable = keras.Variable(np.ones(2))
+    carry_state(before, after, [VariableCut(variable, variable, {})])
+    assert int(after.iterations) == 7
+
+
+def built(optimizer, variables):
+    optimizer.build(variables)
+    return optimizer

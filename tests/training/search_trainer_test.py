@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from mobilenas_tf.costs.network import cost_function, network_cost
-from mobilenas_tf.layers.gates import HardConcreteGate
+from mobilenas_tf.layers.gates import BatchNormScaleGate, HardConcreteGate
 from mobilenas_tf.models.supernet import build_supernet_model
 from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.search_trainer import SearchTrainer
@@ -210,6 +210,62 @@ def test_hard_concrete_gates_need_no_temperature():
     assert np.isfinite(float(figures["loss"]))
     for path, a in logits_of(trainer).items():
         assert np.any(a != before[path])
+
+
+def batch_norm_scale_supernet():
+    return build_supernet_model(
+        small_space(),
+        lambda channels, name, seed: BatchNormScaleGate(channels, name=name),
+    )
+
+
+def test_the_penalty_is_a_weighted_l1_of_batch_norm_scales():
+    supernet = batch_norm_scale_supernet()
+    stem, head = (supernet.model.get_layer(f"{name}.bn") for name in ("stem", "head"))
+    # Signs by turns; the stem's channels have a second producer, of smaller scale.
+    signs = {
+        norm: np.where(np.arange(norm.gamma.shape[0]) % 2, -1.0, 1.0)
+        for norm in (stem, head)
+    }
+    for norm, sign in signs.items():
+        norm.gamma.assign(2.0 * sign)
+    rate = 0.01
+    trainer = search_trainer(supernet, rates=(rate, 0.1), temperature=None)
+    assert trainer.supernet.architecture_variables == []
+    figures = trainer.train_step(weightless(batches()[0]))
+    strength = float(figures["penalty_strength"]) / trainer.schedule.start_cost
+    assert strength > 0
+
+    def macs(path, lost):
+        widths = supernet.space.largest()
+        return network_cost(
+            supernet.space.supernet, {**widths, path: widths[path] - lost}
+        ).macs
+
+    for norm, path in ((stem, "stem/output"), (head, "head/conv")):
+        price = (macs(path, -0.001) - macs(path, 0.001)) / 0.002
+        expected = (2.0 - rate * strength * price) * signs[norm]
+        np.testing.assert_allclose(norm.gamma, expected, rtol=1e-5)
+
+
+def test_a_search_without_gate_variables_trains_and_goes_on(tmp_path):
+    first, second = (
+        search_trainer(batch_norm_scale_supernet(), temperature=None) for _ in range(2)
+    )
+    step = tf.function(first.train_step)
+    for batch in batches()[:2]:
+        figures = step(batch)
+    assert np.isfinite(float(figures["loss"]))
+    path = tf.train.Checkpoint(**first.checkpoint_items()).write(str(tmp_path / "c"))
+    tf.train.Checkpoint(**second.checkpoint_items()).read(path).assert_consumed()
+    for trainer in (first, second):
+        trainer.train_step(batches()[2])
+    for ours, theirs in zip(
+        all_weights(first.supernet.model),
+        all_weights(second.supernet.model),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_checkpoint_restores_everything_exactly(tmp_path):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mobilenas_tf.costs.baselines import uniform_network
 from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.costs.uniform import uniform_network
 from mobilenas_tf.spaces import TABLES, named_space
 from mobilenas_tf.spec import Architecture, walk_blocks
 

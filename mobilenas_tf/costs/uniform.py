@@ -1,15 +1,12 @@
-"""The plain baselines of every search: widths that nobody has searched."""
+"""The plain baseline of every search: one network, scaled to the budget as a whole."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 
-import numpy as np
-
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.names import lookup
-from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.spaces import TABLES, build_supernet
 from mobilenas_tf.spec import Architecture, round_channels
 
@@ -77,51 +74,6 @@ def uniform_network(
         lambda factor: fits(scaled(multiplier, expansion, factor)), 1.0
     )
     return scaled(multiplier, expansion, head_factor)
-
-
-def random_network(
-    space: SearchSpace, rng: np.random.Generator, *, metric: str, budget: float
-) -> Architecture:
-    """Returns a network of random widths, scaled alike to the budget.
-
-    Every width is the nearest allowed one to `s u W`: u uniform in (0, 1), W the
-    supernet's, and s the largest common factor up to 4 that fits.
-
-    Args:
-        space: Where widths come from.
-        rng: Draws the u.
-        metric: `macs` or `params`.
-        budget: Largest allowed cost.
-
-    Raises:
-        ValueError: If the smallest network is over the budget.
-    """
-    shares = {choice.path: rng.uniform() for choice in space.choices}
-
-    def scaled(factor: float) -> Architecture:
-        wanted = {
-            choice.path: factor * shares[choice.path] * choice.values[-1]
-            for choice in space.choices
-        }
-        genotype = {
-            choice.path: min(
-                choice.values, key=lambda value: abs(value - wanted[choice.path])
-            )
-            for choice in space.choices
-        }
-        return dataclasses.replace(
-            space.resolve(space.repair(genotype)), name=f"{space.name}_random"
-        )
-
-    def fits(factor: float) -> bool:
-        return getattr(network_cost(scaled(factor)), metric) <= budget
-
-    if not fits(0.0):
-        raise ValueError(
-            f"budget must allow the smallest network of {space.name}. "
-            f"Received: budget={budget:,.0f} {metric}"
-        )
-    return scaled(_largest(fits, 0.0))
 
 
 def _largest(fits: Callable[[float], bool], smallest: float) -> float:
