@@ -44,9 +44,9 @@ from benchmarks.framework_steps import (
     Task,
 )
 from benchmarks.interleaved_steps import Side, Sides, Timings
-from mobilenas_tf.costs.network import cost_function
+from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.reporting.terminal import format_table
-from mobilenas_tf.search.config import FigsConfig
+from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.spaces import named_space
 from mobilenas_tf.training.config import TrainingConfig
@@ -62,7 +62,7 @@ GATED, PLAIN = "ours, gated", "ours, without gates"
 SPACE = "figs_mobilenet_v2_32"
 BOUND = 1.5
 PROFILED_STEPS = 8
-BUDGET_SHARE = 0.15  # of what the open supernet costs; it does not change the step
+BUDGET_SHARE = 0.15  # of what the supernet costs; it does not change the step
 
 
 def main(sides: Sides) -> None:
@@ -125,47 +125,18 @@ def gated_step(task: Task, space: SearchSpace) -> Step:
 
 def build_gated_trainer(space: SearchSpace, *, batch_size: int) -> Any:
     """Returns a search's trainer, as `search_figs` puts it together by default."""
-    import keras
-    import tensorflow as tf
+    from mobilenas_tf.search.assembly import SearchAssembly
 
-    from mobilenas_tf.models.supernet import build_supernet_model
-    from mobilenas_tf.search.figs import GATE_TRAVEL, gate_factory
-    from mobilenas_tf.training.budget import BudgetSchedule
-    from mobilenas_tf.training.optimizers import build_optimizer
-    from mobilenas_tf.training.search_trainer import SearchTrainer
-
-    config, training = FigsConfig(), TrainingConfig()
-    total_steps = STEPS_PER_EPOCH * EPOCHS
-    supernet = build_supernet_model(
+    whole = network_cost(space.supernet).macs
+    return SearchAssembly(
         space,
-        gate_factory(config),
-        batch_norm_momentum=training.batch_norm_momentum,
-        dropout_rate=training.dropout_rate,
-    )
-    cost = cost_function(space.supernet, "macs")
-    start_cost = float(cost(supernet.expected_widths(supernet.priced_channels())))
-    cooling = config.temperature_end / config.temperature_start
-    trainer = SearchTrainer(
-        supernet,
-        expected_cost=cost,
-        schedule=BudgetSchedule(start_cost, (BUDGET_SHARE * start_cost,)),
-        temperature=lambda progress: (
-            config.temperature_start * tf.pow(cooling, progress)
-        ),
-        total_steps=total_steps,
-        penalty=config.penalty,
-        label_smoothing=LABEL_SMOOTHING,
-        name="search_trainer",
-    )
-    optimizer = build_optimizer(
+        FigsConfig(),
+        BudgetConfig(max_macs=(BUDGET_SHARE * whole,)),
         OPTIMIZER,
-        supernet.weight_variables,
+        TrainingConfig(epochs=EPOCHS, label_smoothing=LABEL_SMOOTHING),
         steps_per_epoch=STEPS_PER_EPOCH,
-        epochs=EPOCHS,
         batch_size=batch_size,
-    )
-    trainer.compile(optimizer, keras.optimizers.Adam(GATE_TRAVEL / total_steps))
-    return trainer
+    ).trainer()
 
 
 def _sides() -> Sides:

@@ -54,8 +54,8 @@ class FigsConfig:
         "Search space: figs_mobilenet_v2, figs_mobilenet_v3 (hard-swish, "
         "squeeze-excite) or figs_quantized (ReLU6, no 7x7 kernels), for 224 px; with "
         "_96, _32 or (not v3) _16 behind it for these sizes; figs_atomnas (kernels "
-        "only), figs_fbnet (FBNet's stages) and figs_widths (3x3 kernels only), for 224 "
-        "px or with _32.",
+        "only), figs_fbnet (FBNet's stages) and figs_widths (3x3 kernels only), for "
+        "224 px or with _32.",
     )
     channel_divisor: int = option(8, "Channel counts are multiples of this.")
     gate: Literal["logistic_sigmoid", "hard_concrete", "batch_norm_scale"] = option(
@@ -77,14 +77,14 @@ class FigsConfig:
     temperature_end: float = option(0.1, "logistic_sigmoid: last temperature.")
     gate_learning_rate: float | None = option(
         None,
-        "Adam's learning rate for the gates. By default 40 / steps, so that a gate can "
-        "travel 40 log-odds during the search.",
+        "Adam's learning rate for the gates. By default 140 / steps, so that a gate "
+        "can travel 140 log-odds during the search.",
     )
     live_shrinking: bool = option(
         True, "Cut surely dead channels out of the supernet while searching."
     )
     dead_below: float = option(
-        0.02, "live_shrinking: keep probability under which a channel is surely dead."
+        0.05, "live_shrinking: keep probability under which a channel is surely dead."
     )
     retrace_steps: float = option(
         40.0,
@@ -92,7 +92,7 @@ class FigsConfig:
         "steps; a cut must save more.",
     )
     warmup_fraction: float = option(
-        0.1, "Share of the search before the budget begins to press."
+        0.05, "Share of the search before the budget begins to press."
     )
     settle_fraction: float = option(
         0.7, "Share of the search after which the expected cost is at the budget."

@@ -11,20 +11,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from mobilenas_tf.costs.network import cost_function, network_cost
-from mobilenas_tf.layers.gates import (
-    BatchNormScaleGate,
-    HardConcreteGate,
-    LogisticSigmoidGate,
-)
-from mobilenas_tf.models.supernet import Supernet, build_supernet_model
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.models.supernet import Supernet
+from mobilenas_tf.search.assembly import SearchAssembly, budget_schedule
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.search.found import FoundNetwork, derive_network, write_found
 from mobilenas_tf.search.live_shrinking import LiveShrinking
@@ -33,12 +28,8 @@ from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.data import ClassificationData
 from mobilenas_tf.training.loop import class_predictor, evaluate_accuracy, run_epochs
-from mobilenas_tf.training.optimizers import build_optimizer
 from mobilenas_tf.training.run_dir import RunDir
-from mobilenas_tf.training.search_trainer import SearchTrainer
 
-# Log-odds that a gate can travel in a search; decides Adam's default learning rate.
-GATE_TRAVEL = 40.0
 # A search whose expected cost ends over this share of the budget was too short.
 _LATE = 1.1
 # Folder, in the run's, of the networks of all budgets but the smallest.
@@ -59,7 +50,7 @@ def check_search(
     check_gate(space, config)
     check_budget(space, budget)
     # The stages are the same wherever the cost starts.
-    _stage_ends(_schedule(config, budget, start_cost=1.0), training)
+    _stage_ends(budget_schedule(config, budget, start_cost=1.0), training)
 
 
 def check_gate(space: SearchSpace, config: FigsConfig) -> None:
@@ -121,54 +112,21 @@ def search_figs(
     """
     check_search(space, config=config, budget=budget, training=training)
     keras.utils.set_random_seed(training.seed)
-    total_steps = data.steps_per_epoch * training.epochs
-
-    def build(part: SearchSpace) -> Supernet:
-        return build_supernet_model(
-            part,
-            gate_factory(config),
-            batch_norm_momentum=training.batch_norm_momentum,
-            dropout_rate=training.dropout_rate,
-            seed=1000 * training.seed,
-        )
-
-    def make_optimizers(supernet: Supernet):
-        weight_optimizer = build_optimizer(
-            optimizer,
-            supernet.weight_variables,
-            steps_per_epoch=data.steps_per_epoch,
-            epochs=training.epochs,
-            batch_size=data.config.batch_size,
-        )
-        # Gates: Adam without decay of the rate, as the reference code's documentation
-        # recommends for learning structure. Differs: an optimizer of their own.
-        rate = config.gate_learning_rate or GATE_TRAVEL / total_steps
-        return weight_optimizer, keras.optimizers.Adam(rate)
-
-    supernet = build(space)
-    cost = cost_function(space.supernet, budget.metric)
-    trainer = SearchTrainer(
-        supernet,
-        expected_cost=cost,
-        schedule=_schedule(
-            config,
-            budget,
-            start_cost=float(
-                cost(supernet.expected_widths(supernet.priced_channels()))
-            ),
-        ),
-        temperature=_temperature(config),
-        total_steps=total_steps,
-        penalty=config.penalty,
-        label_smoothing=training.label_smoothing,
-        name="search_trainer",
+    assembly = SearchAssembly(
+        space,
+        config,
+        budget,
+        optimizer,
+        training,
+        steps_per_epoch=data.steps_per_epoch,
+        batch_size=data.config.batch_size,
     )
-    trainer.compile(*make_optimizers(supernet))
+    trainer = assembly.trainer()
     shrinking = LiveShrinking(
         trainer,
         space,
-        build=build,
-        make_optimizers=make_optimizers,
+        build=assembly.supernet,
+        make_optimizers=assembly.optimizers,
         metric=budget.metric,
         events_path=run.path / "shrinking.json",
         dead_below=config.dead_below,
@@ -192,42 +150,6 @@ def search_figs(
             100 * last["expected_cost"] / budget.budgets[-1],
         )
     return course.write_network(budget.budgets[-1], "")
-
-
-def gate_factory(config: FigsConfig) -> Callable[[int, str, int], Any]:
-    """Returns the function that makes the configured gates."""
-    if config.gate == "batch_norm_scale":
-        return lambda channels, name, seed: BatchNormScaleGate(channels, name=name)
-    if config.gate == "hard_concrete":
-        return lambda channels, name, seed: HardConcreteGate(
-            channels, initial_logit=config.initial_logit, seed=seed, name=name
-        )
-    return lambda channels, name, seed: LogisticSigmoidGate(
-        channels,
-        temperature=config.temperature_start,
-        estimator=config.estimator,
-        initial_logit=config.initial_logit,
-        seed=seed,
-        name=name,
-    )
-
-
-def _temperature(config: FigsConfig) -> Callable[[tf.Tensor], tf.Tensor] | None:
-    if config.gate != "logistic_sigmoid":
-        return None
-    ratio = config.temperature_end / config.temperature_start
-    return lambda progress: config.temperature_start * tf.pow(ratio, progress)
-
-
-def _schedule(
-    config: FigsConfig, budget: BudgetConfig, *, start_cost: float
-) -> BudgetSchedule:
-    return BudgetSchedule(
-        start_cost=start_cost,
-        budgets=budget.budgets,
-        warmup=config.warmup_fraction,
-        settle=config.settle_fraction,
-    )
 
 
 def _stage_ends(schedule: BudgetSchedule, training: TrainingConfig) -> dict[int, float]:

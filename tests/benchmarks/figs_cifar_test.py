@@ -4,7 +4,7 @@ from benchmarks.figs_cifar import width_overlap
 
 
 def test_overlap_is_what_is_common_over_what_either_has():
-    # min: 8 + 0 + 24 = 32; max: 16 + 8 + 24 = 48.
+    # In common 8, 0 and 24; either has 16, 8 and 24.
     first = {"a": 16, "b": 0, "c": 24}
     second = {"a": 8, "b": 8, "c": 24}
     assert width_overlap(first, second) == pytest.approx(32 / 48)

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.framework_steps import (
-    EPOCHS,
     KERAS,
     KERAS_XLA,
-    STEPS_PER_EPOCH,
     TORCH,
     TORCH_COMPILED,
     Task,
@@ -15,11 +13,7 @@ from benchmarks.framework_steps import (
 )
 from benchmarks.interleaved_steps import Timings
 from benchmarks.supernet_throughput import GATED, build_gated_trainer, find_targets
-from mobilenas_tf.search import figs
-from mobilenas_tf.search.config import BudgetConfig, FigsConfig
-from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
-from mobilenas_tf.training.run_dir import RunDir
-from tests.training.synthetic import colour_data, small_space
+from tests.training.synthetic import small_space
 
 BATCH_SIZE = 16
 
@@ -71,47 +65,3 @@ def test_a_step_trains_weights_and_gates() -> None:
     assert not np.array_equal(kernel, supernet.weight_variables[0])
     assert int(trainer.optimizer.iterations) == 3
     assert int(trainer.architecture_optimizer.iterations) == 3
-
-
-class _Stop(Exception):
-    pass
-
-
-def test_the_trainer_is_the_one_that_a_search_puts_together(
-    tmp_path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = []
-
-    def take_trainer(trainer, *_, **__):
-        found.append(trainer)
-        raise _Stop
-
-    monkeypatch.setattr(figs, "run_epochs", take_trainer)
-    space, data = small_space(), colour_data(batch_size=BATCH_SIZE)
-    total_steps = STEPS_PER_EPOCH * EPOCHS
-    with pytest.raises(_Stop):
-        figs.search_figs(
-            space,
-            data,
-            RunDir(tmp_path),
-            config=FigsConfig(),
-            budget=BudgetConfig(max_macs=(30e3,)),
-            optimizer=OptimizerConfig(),
-            training=TrainingConfig(epochs=total_steps // data.steps_per_epoch),
-        )
-    (of_search,) = found
-    ours = build_gated_trainer(space, batch_size=BATCH_SIZE)
-    for name in ("penalty", "total_steps", "label_smoothing"):
-        assert getattr(ours, name) == getattr(of_search, name), name
-    for name in ("start_cost", "warmup", "settle", "aim"):
-        assert getattr(ours.schedule, name) == getattr(of_search.schedule, name), name
-    assert float(ours.temperature(0.3)) == float(of_search.temperature(0.3))
-    layers, layers_of_search = (
-        [(type(layer), layer.get_config()) for layer in trainer.supernet.model.layers]
-        for trainer in (ours, of_search)
-    )
-    assert layers == layers_of_search
-    assert type(ours.optimizer) is type(of_search.optimizer)
-    gate_optimizers = (ours.architecture_optimizer, of_search.architecture_optimizer)
-    of_ours, of_searchs = (each.get_config() for each in gate_optimizers)
-    assert {**of_ours, "name": ""} == {**of_searchs, "name": ""}

@@ -305,14 +305,14 @@ def test_probabilities_are_above_half_where_the_mask_is_open():
     np.testing.assert_array_equal(np.array(gate.keep_probabilities()) > 0.5, mask)
 
 
-def test_priced_channels_are_the_mask_with_the_gradient_of_the_largest_scale():
+def test_priced_channels_are_scales_up_to_1_with_the_gradient_of_the_largest():
     scales = [0.5, -0.5, 0.002, -0.002, 2.0], [0.1, 0.2, -0.003, 0.001, -3.0]
     gate, norms = following(*scales)
     weights = tf.constant([1.0, 2.0, 3.0, 4.0, 5.0])
     with tf.GradientTape() as tape:
         priced = gate.priced_channels()
         total = tf.reduce_sum(weights * priced)
-    np.testing.assert_allclose(priced, [1, 1, 0, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(priced, [0.5, 0.5, 0.003, 0.002, 1.0], atol=1e-6)
     # sign(gamma) of the larger producer, dead or alive, and nothing for the other.
     first, second = tape.gradient(total, [norm.gamma.value for norm in norms])
     np.testing.assert_array_equal(first, [1.0, -2.0, 0.0, -4.0, 0.0])
@@ -336,7 +336,7 @@ def test_one_channel_at_the_extremes_of_its_scale(scale, num_producers):
         value = tf.reduce_sum(priced + gate.keep_probabilities())
     is_open = abs(scale) > 1
     assert np.array(gate(IMAGES, training=True)) == [is_open]
-    np.testing.assert_allclose(priced, [is_open], atol=1e-5)
+    np.testing.assert_allclose(priced, [min(abs(scale), 1.0)], atol=1e-5)
     np.testing.assert_allclose(gate.keep_probabilities(), [is_open], atol=1e-3)
     for gradient in tape.gradient(value, [norm.gamma.value for norm in norms]):
         assert np.all(np.isfinite(gradient))

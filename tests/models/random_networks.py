@@ -169,7 +169,7 @@ def set_scales(
             is_large = kept[path] & (
                 (surely == index) | (rng.random(gate.channels) < 0.5)
             )
-            large = rng.uniform(0.5, 1.5, gate.channels)
+            large = rng.uniform(1.0, 1.5, gate.channels)
             small = rng.uniform(0.0, 0.99 * gate.threshold, gate.channels)
             sign = rng.choice([-1.0, 1.0], gate.channels)
             norm.gamma.assign(sign * np.where(is_large, large, small))

@@ -6,18 +6,12 @@ import pytest
 
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.json_io import read_architecture, read_json
-from mobilenas_tf.layers.gates import (
-    BatchNormScaleGate,
-    HardConcreteGate,
-    LogisticSigmoidGate,
-)
 from mobilenas_tf.models.network_io import INHERITED_WEIGHTS, load_network
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.search.figs import (
     check_budget,
     check_gate,
     check_search,
-    gate_factory,
     search_figs,
 )
 from mobilenas_tf.space import SearchSpace, width_space
@@ -169,30 +163,6 @@ def test_a_refused_search_leaves_nothing_behind(tmp_path):
     with pytest.raises(ValueError, match="what the space small can reach"):
         search(tmp_path, BudgetConfig(max_macs=(1.0,)))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_gates_are_the_configured_ones():
-    config = FigsConfig(
-        temperature_start=0.3, estimator="straight_through", initial_logit=1.5
-    )
-    gate = gate_factory(config)(4, "stem.gate", 7)
-    assert isinstance(gate, LogisticSigmoidGate)
-    expected = {
-        "channels": 4,
-        "name": "stem.gate",
-        "seed": 7,
-        "temperature": 0.3,
-        "estimator": "straight_through",
-        "initial_logit": 1.5,
-    }
-    assert {key: gate.get_config()[key] for key in expected} == expected
-    hard = gate_factory(dataclasses.replace(config, gate="hard_concrete"))(4, "a", 7)
-    assert isinstance(hard, HardConcreteGate)
-    assert (hard.channels, hard.seed, hard.initial_logit) == (4, 7, 1.5)
-    config = dataclasses.replace(config, gate="batch_norm_scale")
-    scales = gate_factory(config)(4, "a", 7)
-    assert isinstance(scales, BatchNormScaleGate)
-    assert (scales.channels, scales.name) == (4, "a")
 
 
 def space_with(kind):

@@ -1,0 +1,130 @@
+"""How the parts of a FiGS search are made: gates, supernet, optimizers, trainer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mobilenas_tf.costs.network import cost_function
+from mobilenas_tf.layers.gates import (
+    BatchNormScaleGate,
+    HardConcreteGate,
+    LogisticSigmoidGate,
+)
+from mobilenas_tf.models.supernet import Supernet, build_supernet_model
+from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.space import SearchSpace
+from mobilenas_tf.training.budget import BudgetSchedule
+from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
+from mobilenas_tf.training.optimizers import build_optimizer
+from mobilenas_tf.training.search_trainer import SearchTrainer
+
+# Log-odds that a gate can travel in a search; decides Adam's default learning rate.
+GATE_TRAVEL = 140.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchAssembly:
+    """What a search is put together from."""
+
+    space: SearchSpace
+    config: FigsConfig
+    budget: BudgetConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    steps_per_epoch: int
+    batch_size: int
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole search."""
+        return self.steps_per_epoch * self.training.epochs
+
+    def supernet(self, space: SearchSpace) -> Supernet:
+        """Returns the supernet of the space or of a part of it."""
+        return build_supernet_model(
+            space,
+            gate_factory(self.config),
+            batch_norm_momentum=self.training.batch_norm_momentum,
+            dropout_rate=self.training.dropout_rate,
+            seed=1000 * self.training.seed,
+        )
+
+    def optimizers(
+        self, supernet: Supernet
+    ) -> tuple[keras.optimizers.Optimizer, keras.optimizers.Optimizer]:
+        """Returns the optimizers of a supernet's weights and of its gates.
+
+        Gates: Adam without decay of the rate, as the reference code's documentation
+        recommends for learning structure. Differs: an optimizer of their own.
+        """
+        weight_optimizer = build_optimizer(
+            self.optimizer,
+            supernet.weight_variables,
+            steps_per_epoch=self.steps_per_epoch,
+            epochs=self.training.epochs,
+            batch_size=self.batch_size,
+        )
+        rate = self.config.gate_learning_rate or GATE_TRAVEL / self.total_steps
+        return weight_optimizer, keras.optimizers.Adam(rate)
+
+    def trainer(self) -> SearchTrainer:
+        """Returns the trainer of the whole space's supernet."""
+        supernet = self.supernet(self.space)
+        cost = cost_function(self.space.supernet, self.budget.metric)
+        start_cost = cost(supernet.expected_widths(supernet.priced_channels()))
+        trainer = SearchTrainer(
+            supernet,
+            expected_cost=cost,
+            schedule=budget_schedule(
+                self.config, self.budget, start_cost=float(start_cost)
+            ),
+            temperature=_temperature(self.config),
+            total_steps=self.total_steps,
+            penalty=self.config.penalty,
+            label_smoothing=self.training.label_smoothing,
+            name="search_trainer",
+        )
+        trainer.compile(*self.optimizers(supernet))
+        return trainer
+
+
+def budget_schedule(
+    config: FigsConfig, budget: BudgetConfig, *, start_cost: float
+) -> BudgetSchedule:
+    """Returns the course of the expected cost from `start_cost` on."""
+    return BudgetSchedule(
+        start_cost=start_cost,
+        budgets=budget.budgets,
+        warmup=config.warmup_fraction,
+        settle=config.settle_fraction,
+    )
+
+
+def gate_factory(config: FigsConfig) -> Callable[[int, str, int], Any]:
+    """Returns the function that makes the configured gates."""
+    if config.gate == "batch_norm_scale":
+        return lambda channels, name, seed: BatchNormScaleGate(channels, name=name)
+    if config.gate == "hard_concrete":
+        return lambda channels, name, seed: HardConcreteGate(
+            channels, initial_logit=config.initial_logit, seed=seed, name=name
+        )
+    return lambda channels, name, seed: LogisticSigmoidGate(
+        channels,
+        temperature=config.temperature_start,
+        estimator=config.estimator,
+        initial_logit=config.initial_logit,
+        seed=seed,
+        name=name,
+    )
+
+
+def _temperature(config: FigsConfig) -> Callable[[tf.Tensor], tf.Tensor] | None:
+    if config.gate != "logistic_sigmoid":
+        return None
+    ratio = config.temperature_end / config.temperature_start
+    return lambda progress: config.temperature_start * tf.pow(ratio, progress)
