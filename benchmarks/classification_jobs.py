@@ -1,17 +1,21 @@
 """The two runs that comparisons of searches are made of: a search, and a training.
 
 Each takes one thread and counts its processor's seconds, so that two at the same time
-disturb each other as little as they can.
+disturb each other as little as they can. The flags here are those of all scripts that
+compare searches.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from absl import flags
 
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.json_io import (
@@ -28,6 +32,20 @@ from mobilenas_tf.training.config import (
     DataConfig,
     OptimizerConfig,
     TrainingConfig,
+)
+
+_DATASET = flags.DEFINE_string("dataset", "digits", "As of the binaries.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "As of the binaries.")
+_IMAGES = flags.DEFINE_integer("max_train_images", 10_000, "Training images.")
+_SPACE = flags.DEFINE_string("space", "figs_atomnas_32", "Search space.")
+_SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 8, "Epochs of each search.")
+_EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs of each training.")
+_SEEDS = flags.DEFINE_integer("seeds", 5, "Paired seeds.", 2)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the runs; by default runs/ and the script's name."
+)
+_RESULTS = flags.DEFINE_string(
+    "results", None, "Folder of the runs' results; by default in --workdir."
 )
 
 
@@ -59,6 +77,33 @@ class Protocol:
         return settings
 
 
+def protocol() -> Protocol:
+    """Returns what the flags say."""
+    return Protocol(
+        dataset=_DATASET.value,
+        data_dir=_DATA_DIR.value,
+        max_train_images=_IMAGES.value,
+        space=_SPACE.value,
+        search_epochs=_SEARCH_EPOCHS.value,
+        epochs=_EPOCHS.value,
+    )
+
+
+def seeds() -> range:
+    """Returns the paired seeds."""
+    return range(_SEEDS.value)
+
+
+def workdir() -> Path:
+    """Returns the folder of the runs."""
+    return Path(_WORKDIR.value or f"runs/{Path(sys.argv[0]).stem}")
+
+
+def results_folder() -> Path:
+    """Returns the folder of the runs' results."""
+    return Path(_RESULTS.value) if _RESULTS.value else workdir() / "results"
+
+
 def one_thread() -> None:
     """Restricts TensorFlow to one thread; call it before anything is computed."""
     import tensorflow as tf
@@ -68,7 +113,7 @@ def one_thread() -> None:
 
 
 def run_search(
-    protocol: Protocol,
+    shared: Protocol,
     config: FigsConfig,
     budget: BudgetConfig,
     *,
@@ -81,8 +126,8 @@ def run_search(
     from mobilenas_tf.training.data import load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
-    data = load_classification_data(protocol.data_config(seed), AugmentationConfig())
-    space = named_space(protocol.space, num_classes=data.num_classes)
+    data = load_classification_data(shared.data_config(seed), AugmentationConfig())
+    space = named_space(shared.space, num_classes=data.num_classes)
     shutil.rmtree(folder, ignore_errors=True)  # what was stopped would count too little
     run = open_run_dir(folder, config={"search": config, "budget": budget}, command=[])
     started, cpu_started = time.monotonic(), time.process_time()
@@ -94,7 +139,7 @@ def run_search(
         budget=budget,
         optimizer=OptimizerConfig(),
         training=TrainingConfig(
-            epochs=protocol.search_epochs, dropout_rate=0.0, seed=seed
+            epochs=shared.search_epochs, dropout_rate=0.0, seed=seed
         ),
     )
     seconds = time.monotonic() - started, time.process_time() - cpu_started
@@ -119,7 +164,7 @@ def run_search(
 
 
 def run_training(
-    protocol: Protocol, architecture: Architecture, *, seed: int, folder: Path
+    shared: Protocol, architecture: Architecture, *, seed: int, folder: Path
 ) -> dict[str, Any]:
     """Trains a network from scratch; returns its test accuracy and the seconds."""
     one_thread()
@@ -127,7 +172,7 @@ def run_training(
     from mobilenas_tf.training.data import load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
-    data = load_classification_data(protocol.data_config(seed), AugmentationConfig())
+    data = load_classification_data(shared.data_config(seed), AugmentationConfig())
     shutil.rmtree(folder, ignore_errors=True)
     run = open_run_dir(folder, config={"architecture": architecture}, command=[])
     started, cpu_started = time.monotonic(), time.process_time()
@@ -137,9 +182,9 @@ def run_training(
         run,
         optimizer=OptimizerConfig(),
         training=TrainingConfig(
-            epochs=protocol.epochs,
+            epochs=shared.epochs,
             seed=seed,
-            checkpoint_every_epochs=protocol.epochs,
+            checkpoint_every_epochs=shared.epochs,
         ),
     )
     seconds = time.monotonic() - started, time.process_time() - cpu_started
@@ -154,7 +199,8 @@ def run_training(
     }
 
 
-def found_architecture(search: Mapping[str, Any], budget: float) -> Architecture:
-    """Returns the network of a budget out of a search's result."""
+def found_architecture(needed: Mapping[str, Any], budget: float) -> Architecture:
+    """Returns the network of a budget out of the one search that a job needs."""
+    (search,) = needed.values()
     plain = search["networks"][f"{budget:.0f}"]["architecture"]
     return architecture_from_plain(plain, "result of the search")

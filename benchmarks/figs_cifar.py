@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,36 +30,32 @@ from absl import app, flags
 
 from benchmarks import evidence
 from benchmarks.classification_jobs import (
-    Protocol,
     found_architecture,
+    protocol,
+    results_folder,
     run_search,
     run_training,
+    seeds,
+    workdir,
 )
 from benchmarks.jobs import Job, run_jobs
 from benchmarks.paired import paired_difference
 from mobilenas_tf.costs.network import cost_function
 from mobilenas_tf.costs.uniform import uniform_network
 from mobilenas_tf.reporting.terminal import format_table
-from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.search.config import BudgetConfig, FigsConfig, Gate
 from mobilenas_tf.spaces import named_space
 from mobilenas_tf.spec import Architecture
 
-_DATASET = flags.DEFINE_string("dataset", "digits", "As of the binaries.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "As of the binaries.")
-_IMAGES = flags.DEFINE_integer("max_train_images", 10_000, "Training images.")
-_SPACE = flags.DEFINE_string("space", "figs_atomnas_32", "Search space.")
 _MACS = flags.DEFINE_list("max_macs", ["5.6e6", "2.8e6"], "Two budgets, falling.")
 _PARAMS = flags.DEFINE_float("max_params", 1e5, "The budget of parameters.")
-_SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 8, "Epochs of each search.")
-_EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs of each training.")
-_SEEDS = flags.DEFINE_integer("seeds", 5, "Paired seeds.", 2)
 _L0_SEEDS = flags.DEFINE_integer("l0_seeds", 2, "Seeds of the l0 side; reported only.")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/figs_cifar", "Folder of the runs.")
-_RESULTS = flags.DEFINE_string(
-    "results", None, "Folder of the runs' results; by default in --workdir."
-)
 
-GATES = {"figs": "logistic_sigmoid", "l1": "batch_norm_scale", "l0": "hard_concrete"}
+GATES: dict[str, Gate] = {
+    "figs": "logistic_sigmoid",
+    "l1": "batch_norm_scale",
+    "l0": "hard_concrete",
+}
 BASELINES = ("uniform", "random")
 REPORTED = ("mobilenet_v2", "l0")
 # A network this far below the median of its seeds counts as cut in two or collapsed.
@@ -72,9 +67,7 @@ Results = Mapping[str, Any]
 
 def main(_: Sequence[str]) -> None:
     """Runs all jobs, prints the tables and one JSON object."""
-    results = run_jobs(
-        _jobs(), _work, Path(_RESULTS.value or f"{_WORKDIR.value}/results")
-    )
+    results = run_jobs(_jobs(), _work, results_folder())
     comparisons = [
         row
         for metric, budget in _budgets()
@@ -96,8 +89,8 @@ def main(_: Sequence[str]) -> None:
             },
             "total_cpu_seconds": sum(r["cpu_seconds"] for r in results.values()),
         },
-        settings=_protocol().settings()
-        | {"seeds": _SEEDS.value, "max_macs": _MACS.value, "max_params": _PARAMS.value},
+        settings=protocol().settings()
+        | {"seeds": len(seeds()), "max_macs": _MACS.value, "max_params": _PARAMS.value},
         targets=[
             *(_target(row) for row in comparisons if row["than"] not in REPORTED),
             evidence.target(
@@ -116,17 +109,6 @@ def main(_: Sequence[str]) -> None:
     )
 
 
-def _protocol() -> Protocol:
-    return Protocol(
-        dataset=_DATASET.value,
-        data_dir=_DATA_DIR.value,
-        max_train_images=_IMAGES.value,
-        space=_SPACE.value,
-        search_epochs=_SEARCH_EPOCHS.value,
-        epochs=_EPOCHS.value,
-    )
-
-
 def _budgets() -> list[tuple[str, float]]:
     macs = [("macs", float(value)) for value in _MACS.value]
     return [*macs, ("params", _PARAMS.value)]
@@ -140,11 +122,11 @@ def _sides(seed: int) -> list[str]:
 def _jobs() -> list[Job]:
     """Returns all runs, seed by seed, those of l0 last."""
     jobs = []
-    for seed in range(_SEEDS.value):
+    for seed in seeds():
         for metric, side in itertools.product(("macs", "params"), _sides(seed)):
             search = f"search_{side}_{metric}_{seed}"
             budgets = [budget for kind, budget in _budgets() if kind == metric]
-            settings = {**_protocol().settings(), "side": side, "seed": seed}
+            settings = {**protocol().settings(), "side": side, "seed": seed}
             settings["metric"] = metric
             if side in GATES:
                 jobs.append(Job(search, {**settings, "budgets": budgets}))
@@ -164,23 +146,23 @@ def _training(side: str, metric: str, budget: float, seed: int) -> str:
 
 
 def _work(job: Job, needed: Results) -> dict[str, Any]:
-    settings, protocol = job.settings, _protocol()
+    settings, shared = job.settings, protocol()
     side, metric, seed = (settings[key] for key in ("side", "metric", "seed"))
-    folder = Path(_WORKDIR.value) / job.name
+    folder = workdir() / job.name
     if "budgets" in settings:
         return run_search(
-            protocol,
-            FigsConfig(space=protocol.space, gate=GATES[side]),
+            shared,
+            FigsConfig(space=shared.space, gate=GATES[side]),
             BudgetConfig(**{f"max_{metric}": tuple(settings["budgets"])}),
             seed=seed,
             folder=folder,
         )
     budget = settings["budget"]
     if side in GATES:
-        architecture = found_architecture(*needed.values(), budget)
+        architecture = found_architecture(needed, budget)
     else:
         architecture = _baseline(side, metric, budget, seed)
-    return run_training(protocol, architecture, seed=seed, folder=folder)
+    return run_training(shared, architecture, seed=seed, folder=folder)
 
 
 def _baseline(side: str, metric: str, budget: float, seed: int) -> Architecture:
@@ -188,9 +170,9 @@ def _baseline(side: str, metric: str, budget: float, seed: int) -> Architecture:
 
     if side == "mobilenet_v2":
         return uniform_network(
-            _SPACE.value, num_classes=10, metric=metric, budget=budget
+            protocol().space, num_classes=10, metric=metric, budget=budget
         )
-    space = named_space(_SPACE.value, num_classes=10)
+    space = named_space(protocol().space, num_classes=10)
     rng = np.random.default_rng(seed)
     shares = {
         choice.path: np.full(choice.values[-1], 1.0 if side == "uniform" else share)
@@ -207,7 +189,7 @@ def _accuracies(results: Results, side: str, metric: str, budget: float) -> list
     """Returns the test accuracies in percent of the seeds that this side has."""
     return [
         100 * results[_training(side, metric, budget, seed)]["test_accuracy"]
-        for seed in range(_SEEDS.value)
+        for seed in seeds()
         if side in _sides(seed)
     ]
 
@@ -249,7 +231,7 @@ def _stability(results: Results, metric: str, budget: float) -> dict[str, Any]:
     accuracies = _accuracies(results, "figs", metric, budget)
     widths = [
         results[f"search_figs_{metric}_{seed}"]["networks"][f"{budget:.0f}"]["widths"]
-        for seed in range(_SEEDS.value)
+        for seed in seeds()
     ]
     overlaps = [width_overlap(*pair) for pair in itertools.combinations(widths, 2)]
     return {
@@ -279,7 +261,7 @@ def _search_cost(results: Results) -> dict[str, float]:
     """Returns medians over the seeds; a search for multiply-adds finds two networks."""
     largest = _budgets()[0]
     searches, trainings = (
-        [results[name(seed)]["cpu_seconds"] for seed in range(_SEEDS.value)]
+        [results[name(seed)]["cpu_seconds"] for seed in seeds()]
         for name in (
             lambda seed: f"search_figs_macs_{seed}",
             lambda seed: _training("figs", *largest, seed),

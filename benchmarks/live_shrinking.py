@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,13 @@ from absl import app, flags
 
 from benchmarks import evidence
 from benchmarks.classification_jobs import (
-    Protocol,
     found_architecture,
+    protocol,
+    results_folder,
     run_search,
     run_training,
+    seeds,
+    workdir,
 )
 from benchmarks.jobs import Job, run_jobs
 from benchmarks.paired import paired_difference
@@ -32,18 +34,7 @@ from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.spaces import named_space
 
-_DATASET = flags.DEFINE_string("dataset", "digits", "As of the binaries.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "As of the binaries.")
-_IMAGES = flags.DEFINE_integer("max_train_images", 10_000, "Training images.")
-_SPACE = flags.DEFINE_string("space", "figs_atomnas_32", "Search space.")
 _SHARE = flags.DEFINE_float("budget_share", 0.3, "Budget / supernet, multiply-adds.")
-_SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 6, "Epochs of each search.")
-_EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs of each training.")
-_SEEDS = flags.DEFINE_integer("seeds", 5, "Paired seeds.", 2)
-_WORKDIR = flags.DEFINE_string("workdir", "runs/live_shrinking", "Folder of the runs.")
-_RESULTS = flags.DEFINE_string(
-    "results", None, "Folder of the runs' results; by default in --workdir."
-)
 
 SIDES = ("with", "without")
 MAX_TIME_SHARE = 0.6
@@ -53,13 +44,9 @@ Results = Mapping[str, Any]
 
 def main(_: Sequence[str]) -> None:
     """Runs all jobs, prints the table and one JSON object."""
-    folder = Path(_RESULTS.value or f"{_WORKDIR.value}/results")
-    results = run_jobs(_jobs(), _work, folder)
+    results = run_jobs(_jobs(), _work, results_folder())
     searches, trainings = (
-        {
-            side: [results[f"{kind}_{side}_{seed}"] for seed in range(_SEEDS.value)]
-            for side in SIDES
-        }
+        {side: [results[f"{kind}_{side}_{seed}"] for seed in seeds()] for side in SIDES}
         for kind in ("search", "train")
     )
     shares = _ratios(searches, "cpu_seconds")
@@ -91,8 +78,8 @@ def main(_: Sequence[str]) -> None:
             "accuracy_with_minus_without_points": difference,
             "total_cpu_seconds": sum(r["cpu_seconds"] for r in results.values()),
         },
-        settings=_protocol().settings()
-        | {"seeds": _SEEDS.value, "budget_share": _SHARE.value},
+        settings=protocol().settings()
+        | {"seeds": len(seeds()), "budget_share": _SHARE.value},
         targets=[
             evidence.target(
                 "CPU seconds of the search with / without, median",
@@ -115,27 +102,16 @@ def _ratios(searches: Mapping[str, Sequence[Results]], key: str) -> list[float]:
     return [ours[key] / others[key] for ours, others in pairs]
 
 
-def _protocol() -> Protocol:
-    return Protocol(
-        dataset=_DATASET.value,
-        data_dir=_DATA_DIR.value,
-        max_train_images=_IMAGES.value,
-        space=_SPACE.value,
-        search_epochs=_SEARCH_EPOCHS.value,
-        epochs=_EPOCHS.value,
-    )
-
-
 def _budget() -> float:
-    return _SHARE.value * network_cost(named_space(_SPACE.value).supernet).macs
+    return _SHARE.value * network_cost(named_space(protocol().space).supernet).macs
 
 
 def _jobs() -> list[Job]:
     jobs = []
-    for seed in range(_SEEDS.value):
+    for seed in seeds():
         for kind, side in itertools.product(("search", "train"), SIDES):
             settings = {
-                **_protocol().settings(),
+                **protocol().settings(),
                 "budget_share": _SHARE.value,
                 "kind": kind,
                 "side": side,
@@ -147,19 +123,19 @@ def _jobs() -> list[Job]:
 
 
 def _work(job: Job, needed: Results) -> dict[str, Any]:
-    protocol, seed = _protocol(), job.settings["seed"]
-    folder = Path(_WORKDIR.value) / job.name
+    shared, seed = protocol(), job.settings["seed"]
+    folder = workdir() / job.name
     if job.settings["kind"] == "search":
         is_shrinking = job.settings["side"] == "with"
         return run_search(
-            protocol,
-            FigsConfig(space=protocol.space, live_shrinking=is_shrinking),
+            shared,
+            FigsConfig(space=shared.space, live_shrinking=is_shrinking),
             BudgetConfig(max_macs=(_budget(),)),
             seed=seed,
             folder=folder,
         )
-    architecture = found_architecture(*needed.values(), _budget())
-    return run_training(protocol, architecture, seed=seed, folder=folder)
+    architecture = found_architecture(needed, _budget())
+    return run_training(shared, architecture, seed=seed, folder=folder)
 
 
 if __name__ == "__main__":

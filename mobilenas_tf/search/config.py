@@ -8,6 +8,9 @@ from typing import Literal
 from mobilenas_tf.options import option, require, require_literals
 
 
+Gate = Literal["logistic_sigmoid", "hard_concrete", "batch_norm_scale"]
+
+
 @dataclasses.dataclass(frozen=True)
 class BudgetConfig:
     """What the found networks may cost: one or more budgets of one kind."""
@@ -58,7 +61,7 @@ class FigsConfig:
         "224 px or with _32.",
     )
     channel_divisor: int = option(8, "Channel counts are multiples of this.")
-    gate: Literal["logistic_sigmoid", "hard_concrete", "batch_norm_scale"] = option(
+    gate: Gate = option(
         "logistic_sigmoid",
         "FiGS' gate, the one of L0 regularization, or (AtomNAS) none: L1 on the scales "
         "of batch norm.",
