@@ -145,8 +145,8 @@ def search_figs(
     )
     if last["expected_cost"] > _LATE * budget.budgets[-1]:
         logging.warning(
-            "The expected cost is still %.0f %% of the budget: what does not fit is "
-            "cut off by rank. Search for more epochs.",
+            "The expected cost is still %.0f %% of the budget: all widths are scaled "
+            "down to it. Search for more epochs.",
             100 * last["expected_cost"] / budget.budgets[-1],
         )
     return course.write_network(budget.budgets[-1], "")

@@ -75,8 +75,14 @@ class LiveShrinking:
             network_cost(part.supernet).macs for part in (supernet.space, space)
         )
         saving = 1.0 - after / before
-        steps_left = self.trainer.total_steps - int(self.trainer.optimizer.iterations)
+        steps_done = int(self.trainer.optimizer.iterations)
+        steps_left = self.trainer.total_steps - steps_done
         if saving < _LEAST_SAVING or saving * steps_left <= self.retrace_steps:
+            return False
+        # What is left must still be able to fill the budget.
+        progress = steps_done / self.trainer.total_steps
+        budget = self.trainer.schedule.budget_after(progress)
+        if getattr(network_cost(space.supernet), self.metric) < budget:
             return False
         self._go_on_with(self.build(space), selection)
         event = {"epoch": epoch, "macs": after, "widths": self._widths()}

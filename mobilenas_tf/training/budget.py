@@ -50,6 +50,12 @@ class BudgetSchedule:
             self.warmup + length * count for count in range(1, len(self.budgets) + 1)
         )
 
+    def budget_after(self, progress: float) -> float:
+        """Returns the budget of the stage that begins or goes on at `progress`."""
+        pairs = zip(self.stage_ends, self.budgets, strict=True)
+        ahead = (budget for end, budget in pairs if progress < end - 1e-6)
+        return next(ahead, self.budgets[-1])
+
     def is_pressing(self, progress):
         """Returns 1.0 once the warm-up is over, before that 0.0."""
         return ops.cast(progress >= self.warmup, "float32")

@@ -48,6 +48,8 @@ def test_several_budgets_have_a_stage_each():
     expected = {0.2: 800, 0.4: 400, 0.6: 400, 0.7: 200, 0.8: 100, 1.0: 100}
     for progress, target in expected.items():
         assert float(schedule.target(progress)) == pytest.approx(target, rel=1e-4)
+    after = {0.0: 400, 0.59: 400, 0.6: 100, 0.9: 100, 1.0: 100}
+    assert {p: schedule.budget_after(p) for p in after} == after
 
 
 @pytest.mark.parametrize("budgets", [(), (1.0, 2.0)])
