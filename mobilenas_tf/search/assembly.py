@@ -25,6 +25,8 @@ from mobilenas_tf.training.search_trainer import SearchTrainer
 
 # Log-odds that a gate can travel in a search; decides Adam's default learning rate.
 GATE_TRAVEL = 140.0
+# Scales of batch norm shrink by SGD, which answers a penalty later than gates by Adam.
+_SCALE_GAIN = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +88,9 @@ class SearchAssembly:
             temperature=_temperature(self.config),
             total_steps=self.total_steps,
             penalty=self.config.penalty,
+            controller_gain=_SCALE_GAIN
+            if self.config.gate == "batch_norm_scale"
+            else 1,
             label_smoothing=self.training.label_smoothing,
             name="search_trainer",
         )

@@ -12,6 +12,9 @@ import math
 import keras
 from keras import ops
 
+# Of the penalty's controller; the integral one is per search.
+PROPORTIONAL_GAIN, INTEGRAL_GAIN = 4.0, 20.0
+
 
 @dataclasses.dataclass(frozen=True)
 class BudgetSchedule:
@@ -91,8 +94,8 @@ class PenaltyController(keras.layers.Layer):
         self,
         *,
         total_steps: int,
-        proportional: float = 4.0,
-        integral: float = 20.0,
+        proportional: float = PROPORTIONAL_GAIN,
+        integral: float = INTEGRAL_GAIN,
         **kwargs,
     ):
         """Creates a controller.

@@ -13,7 +13,12 @@ import keras
 import tensorflow as tf
 
 from mobilenas_tf.models.supernet import Supernet
-from mobilenas_tf.training.budget import BudgetSchedule, PenaltyController
+from mobilenas_tf.training.budget import (
+    INTEGRAL_GAIN,
+    PROPORTIONAL_GAIN,
+    BudgetSchedule,
+    PenaltyController,
+)
 from mobilenas_tf.training.trainer import classification_loss, random_state
 
 Penalty = Literal["probability", "sample"]
@@ -42,6 +47,7 @@ class SearchTrainer(keras.Model):
         temperature: Callable[[tf.Tensor], tf.Tensor] | None,
         total_steps: int,
         penalty: Penalty = "probability",
+        controller_gain: float = 1.0,
         label_smoothing: float = 0.0,
         **kwargs,
     ):
@@ -55,6 +61,7 @@ class SearchTrainer(keras.Model):
             total_steps: Steps of the whole search; progress is measured in them.
             penalty: Whether the cost is taken of the gates' probabilities or of the
                 step's sampled masks.
+            controller_gain: Factor on both gains of the penalty's controller.
             label_smoothing: Of the task's loss.
             **kwargs: `name`.
         """
@@ -70,7 +77,12 @@ class SearchTrainer(keras.Model):
         self.total_steps = total_steps
         self.penalty = penalty
         self.label_smoothing = label_smoothing
-        self.controller = PenaltyController(total_steps=total_steps, name="controller")
+        self.controller = PenaltyController(
+            total_steps=total_steps,
+            proportional=controller_gain * PROPORTIONAL_GAIN,
+            integral=controller_gain * INTEGRAL_GAIN,
+            name="controller",
+        )
         self.controller.build()
         names = ("loss", "expected_cost", "target_cost", "penalty_strength")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
