@@ -7,7 +7,6 @@ from typing import Literal
 
 from mobilenas_tf.options import option, require, require_literals
 
-
 Gate = Literal["logistic_sigmoid", "hard_concrete", "batch_norm_scale"]
 
 

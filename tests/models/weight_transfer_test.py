@@ -76,7 +76,8 @@ def check_scales(supernet: Supernet, probabilities) -> Architecture:
 def randomized(supernet: Supernet) -> np.ndarray:
     """Draws the supernet's weights anew and returns images for it."""
     rng = np.random.default_rng(1)
-    images = random_images(supernet.space.supernet, rng, count=8)
+    # With fewer images the statistics of 1x1 maps may enlarge rounding errors.
+    images = random_images(supernet.space.supernet, rng, count=24)
     randomize(supernet.model, images, rng)
     return images
 
@@ -150,7 +151,7 @@ def test_they_agree_when_every_gate_is_closed():
 def test_they_agree_when_every_gate_is_open():
     supernet = small_supernet()
     architecture = check_derivation(
-        supernet, constant_probabilities(supernet.space, 0.9)
+        supernet, constant_probabilities(supernet.space, 1.0)
     )
     assert architecture == dataclasses.replace(supernet.space.supernet, name="derived")
 
@@ -160,7 +161,7 @@ def test_they_agree_when_blocks_vanish():
     probabilities = constant_probabilities(supernet.space, 0.9)
     for path in probabilities:
         if path.startswith(("stage1/block2/kernel", "stage2/block1/kernel")):
-            probabilities[path][:] = 0.2
+            probabilities[path][:] = 0.1  # 0.8 channels: nearer to 0 than to 2
     architecture = check_derivation(supernet, probabilities)
     assert [len(stage.blocks) for stage in architecture.stages] == [2, 4]
 
@@ -197,7 +198,7 @@ def test_they_agree_for_a_stem_tied_to_a_first_block_without_expansion():
     supernet = build_supernet_model(space, logistic_sigmoid_gate)
     probabilities = {"stem/output": np.array([0.9, 0.9, 0.6, 0.7, 0.1, 0.1, 0.8, 0.9])}
     derived = check_derivation(supernet, probabilities)
-    assert derived.stem.out_channels == 6
+    assert derived.stem.out_channels == 5  # the sum of the probabilities
 
 
 def test_they_agree_with_hard_concrete_gates():
