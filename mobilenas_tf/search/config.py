@@ -86,7 +86,9 @@ class FigsConfig:
         True, "Cut surely dead channels out of the supernet while searching."
     )
     dead_below: float = option(
-        0.05, "live_shrinking: keep probability under which a channel is surely dead."
+        0.05,
+        "live_shrinking: keep probability under which a channel is surely dead (not "
+        "for batch_norm_scale, where a closed channel stays closed).",
     )
     retrace_steps: float = option(
         40.0,

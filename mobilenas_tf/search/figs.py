@@ -129,7 +129,8 @@ def search_figs(
         make_optimizers=assembly.optimizers,
         metric=budget.metric,
         events_path=run.path / "shrinking.json",
-        dead_below=config.dead_below,
+        # A scale near 0 closes its channel for good: nothing but L1 reaches it then.
+        dead_below=0.5 if config.gate == "batch_norm_scale" else config.dead_below,
         retrace_steps=config.retrace_steps if config.live_shrinking else math.inf,
     )
     course = _Course(shrinking, data, run, _stage_ends(trainer.schedule, training))

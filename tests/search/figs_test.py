@@ -217,7 +217,7 @@ def test_what_cannot_be_searched_is_told_without_a_search(gate, shares, epochs, 
     with pytest.raises(ValueError, match=words):
         check_search(
             space,
-            config=FigsConfig(gate=gate),
+            config=FigsConfig(gate=gate, warmup_fraction=0.1),
             budget=BudgetConfig(max_macs=budgets),
             training=TrainingConfig(epochs=epochs),
         )
@@ -230,7 +230,7 @@ def test_the_shortest_search_has_a_whole_epoch_for_each_of_several_budgets(
     # Stages of 5 epochs end at 0.5 + 1.5 = 2, 3.5 and 5.
     check_search(
         SPACE,
-        config=FigsConfig(),
+        config=FigsConfig(warmup_fraction=0.1),
         budget=BudgetConfig(max_macs=tuple(share * LARGEST.macs for share in shares)),
         training=TrainingConfig(epochs=epochs),
     )
