@@ -38,8 +38,12 @@ _DATASET = flags.DEFINE_string("dataset", "digits", "As of the binaries.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of the binaries.")
 _IMAGES = flags.DEFINE_integer("max_train_images", 10_000, "Training images.")
 _SPACE = flags.DEFINE_string("space", "figs_atomnas_32", "Search space.")
-_SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 8, "Epochs of each search.")
+_SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 7, "Epochs of each search.")
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs of each training.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a step.")
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", 0.4, "Of the weights, for a batch of 256 images."
+)
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Paired seeds.", 2)
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the runs; by default runs/ and the script's name."
@@ -59,6 +63,13 @@ class Protocol:
     space: str
     search_epochs: int
     epochs: int
+    batch_size: int
+    learning_rate: float
+
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        """The weights' optimizer of searches and trainings."""
+        return OptimizerConfig(learning_rate=self.learning_rate)
 
     def data_config(self, seed: int) -> DataConfig:
         """Returns the same images in the same order for all runs of a seed."""
@@ -67,6 +78,7 @@ class Protocol:
             data_dir=self.data_dir,
             image_size_px=space_image_size(self.space),
             max_train_images=self.max_train_images,
+            batch_size=self.batch_size,
             seed=seed,
         )
 
@@ -86,6 +98,8 @@ def protocol() -> Protocol:
         space=_SPACE.value,
         search_epochs=_SEARCH_EPOCHS.value,
         epochs=_EPOCHS.value,
+        batch_size=_BATCH_SIZE.value,
+        learning_rate=_LEARNING_RATE.value,
     )
 
 
@@ -137,7 +151,7 @@ def run_search(
         run,
         config=config,
         budget=budget,
-        optimizer=OptimizerConfig(),
+        optimizer=shared.optimizer,
         training=TrainingConfig(
             epochs=shared.search_epochs, dropout_rate=0.0, seed=seed
         ),
@@ -180,7 +194,7 @@ def run_training(
         architecture,
         data,
         run,
-        optimizer=OptimizerConfig(),
+        optimizer=shared.optimizer,
         training=TrainingConfig(
             epochs=shared.epochs,
             seed=seed,
