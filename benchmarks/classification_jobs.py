@@ -40,7 +40,7 @@ _IMAGES = flags.DEFINE_integer("max_train_images", 10_000, "Training images.")
 _SPACE = flags.DEFINE_string("space", "figs_atomnas_32", "Search space.")
 _SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 7, "Epochs of each search.")
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs of each training.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a step.")
+_BATCH_SIZE = flags.DEFINE_integer("train_batch_size", 64, "Images in a step.")
 _LEARNING_RATE = flags.DEFINE_float(
     "learning_rate", 0.4, "Of the weights, for a batch of 256 images."
 )
