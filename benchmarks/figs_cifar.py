@@ -47,8 +47,8 @@ from mobilenas_tf.search.config import BudgetConfig, FigsConfig, Gate
 from mobilenas_tf.spaces import named_space
 from mobilenas_tf.spec import Architecture
 
-_MACS = flags.DEFINE_list("max_macs", ["5.6e6", "2.8e6"], "Two budgets, falling.")
-_PARAMS = flags.DEFINE_float("max_params", 1e5, "The budget of parameters.")
+_MACS = flags.DEFINE_list("max_macs", ["4e6", "2e6"], "Two budgets, falling.")
+_PARAMS = flags.DEFINE_float("max_params", 8e4, "The budget of parameters.")
 _L0_SEEDS = flags.DEFINE_integer("l0_seeds", 2, "Seeds of the l0 side; reported only.")
 
 GATES: dict[str, Gate] = {
