@@ -102,8 +102,10 @@ def import_tensorflow(threads: int) -> Any:
     """Returns TensorFlow, set to so many threads; to be called before it is used."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    threading = tf.config.threading
+    if threads != threading.get_intra_op_parallelism_threads():
+        threading.set_intra_op_parallelism_threads(threads)
+        threading.set_inter_op_parallelism_threads(threads)
     return tf
 
 

@@ -245,7 +245,8 @@ def test_surviving_blocks_hold_the_widths_they_were_given(name, seed):
     for path, source in sources.items():
         expected = {
             branch.kernel_size: widths.get(
-                kernel_path(source, branch.kernel_size), widths["stem/output"]
+                kernel_path(source, branch.kernel_size),
+                widths.get("stem/output", branch.channels),
             )
             for branch in before[source].branches
         }

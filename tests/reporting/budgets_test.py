@@ -92,7 +92,7 @@ def test_table_has_a_line_for_each_budget_from_the_smallest_on(
         "MACs",
         "parameters",
         "inherited validation accuracy",
-        "width_scale",
+        "width scale",
         "folder",
     ]
     assert [line[0] for line in lines] == ["0.050 M", "0.060 M", "0.120 M"]
