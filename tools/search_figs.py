@@ -38,7 +38,7 @@ def main() -> None:
 
     flag_config.import_tensorflow()
     from mobilenas_tf.reporting.page import write_report
-    from mobilenas_tf.search.figs import check_search, search_figs
+    from mobilenas_tf.search.figs import SNAPSHOTS, check_search, search_figs
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
@@ -73,15 +73,18 @@ def main() -> None:
         training=training,
     )
     report = write_report(run.path)
+    snapshots = sorted(map(str, (run.path / SNAPSHOTS).glob("*")))
     run_flags.finish(
         {
             "name": result.architecture.name,
             "macs": result.cost.macs,
             "params": result.cost.params,
             "architecture": str(run.architecture_path),
+            "snapshots": snapshots,
         },
         f"Found {result.cost.macs / 1e6:.3f} M multiply-adds and "
-        f"{result.cost.params:,} parameters: {run.architecture_path}, {report}",
+        f"{result.cost.params:,} parameters: "
+        + ", ".join([str(run.architecture_path), *snapshots, str(report)]),
     )
 
 
