@@ -198,8 +198,8 @@ class BatchNormScaleGate(keras.layers.Layer):
     Source: Mei et al., AtomNAS, arXiv:1912.09640, section 3.2 (penalty and threshold);
     the largest of several producers: morph_net's Gamma regularizer.
     Differs: the threshold is 0.01 instead of 0.001, as our learning rates, and with
-    them the steps around 0, are larger; a dead channel's offset is 0 too; blocks'
-    outputs are searched like their kernels, where AtomNAS leaves them as they are.
+    them the steps around 0, are larger; a dead channel's offset is 0 too; where a
+    space has blocks' outputs open, they are searched like kernels.
     """
 
     def __init__(self, channels: int, *, threshold: float = 0.01, **kwargs):

@@ -8,7 +8,7 @@ nothing but the gates. Layer names follow the paths of the architecture with dot
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,6 +27,8 @@ from mobilenas_tf.spec import (
 from mobilenas_tf.widths import kernel_path, output_groups
 
 Tensor = Any
+# (a tensor of the network, the batch norm that makes the channels) -> mask [C]
+GateFunction = Callable[[Tensor, Layer | None], Tensor]
 # ImageNet's mean and standard deviation of RGB in [0, 1] (torchvision, Keras).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STDDEV = (0.229, 0.224, 0.225)
@@ -37,7 +39,7 @@ class _Maker:
     """Makes named layers; what every step of the walk needs."""
 
     layer_set: LayerSet
-    gates: Mapping[str, Layer]
+    gates: Mapping[str, GateFunction]
     output_of: Mapping[str, str]
     batch_norm_momentum: float
     batch_norm_epsilon: float
@@ -89,7 +91,7 @@ def build_network(
     architecture: Architecture,
     *,
     layer_set: LayerSet = FUSED,
-    gates: Mapping[str, Layer] | None = None,
+    gates: Mapping[str, GateFunction] | None = None,
     dropout_rate: float = 0.0,
     batch_norm_momentum: float = 0.99,
 ) -> Any:
@@ -100,9 +102,8 @@ def build_network(
         layer_set: The flavour of the layers.
         gates: Functions `(x, norm) -> mask [C]` by width path, for a supernet; asked
             by every block that writes the group, with the batch norm (None where there
-            is none) that makes the channels. Masks multiply
-            its scale and offset: as all activations map 0 to 0, a mask of 0 leaves an
-            exact 0.
+            is none) that makes the channels. Masks multiply its scale and offset: as
+            all activations map 0 to 0, a mask of 0 leaves an exact 0.
         dropout_rate: Before the classifier, while training.
         batch_norm_momentum: Share of the moving statistics that each step keeps.
     """

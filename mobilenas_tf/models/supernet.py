@@ -11,7 +11,7 @@ from keras import ops
 
 from mobilenas_tf.layers.gates import BatchNormScaleGate, Gate
 from mobilenas_tf.layers.relaxations import union_probability
-from mobilenas_tf.models.compact import build_network, layer_name
+from mobilenas_tf.models.compact import GateFunction, build_network, layer_name
 from mobilenas_tf.models.layer_set import FUSED, Layer, LayerSet
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.widths import WidthGroup, width_groups
@@ -120,7 +120,7 @@ def build_supernet_model(
     }
     masks: dict[str, Tensor] = {}
 
-    def shared(path: str, gate: Gate) -> Callable[[Tensor, Layer | None], Tensor]:
+    def shared(path: str, gate: Gate) -> GateFunction:
         norms: list[Layer | None] = []
         if isinstance(gate, BatchNormScaleGate):
             gate.follow(lambda: norms)
