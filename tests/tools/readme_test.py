@@ -100,9 +100,16 @@ def test_every_evidence_script_of_the_readme_exists_and_has_the_flags() -> None:
     commands = EVIDENCE.findall(README)
     assert len(commands) >= 5
     for name, arguments in commands:
-        source = (ROOT / "benchmarks" / f"{name}.py").read_text()
+        source = _with_imported_scripts(name)
         for flag, _ in FLAG.findall(arguments):
             assert f'"{flag}"' in source, f"benchmarks.{name} --{flag}"
+
+
+def _with_imported_scripts(name: str) -> str:
+    """Returns the text of an evidence script and of those whose flags it takes over."""
+    source = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+    imported = re.findall(r"^from benchmarks\.(\w+) import", source, re.MULTILINE)
+    return "".join([source, *map(_with_imported_scripts, imported)])
 
 
 def test_every_target_of_make_in_the_readme_exists() -> None:
