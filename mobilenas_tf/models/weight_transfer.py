@@ -47,6 +47,10 @@ class VariableCut:
             values = np.take(values, kept, axis=axis)
         return values
 
+    def copy(self) -> None:
+        """Gives the target its part of the source."""
+        self.target.assign(self.part_of(np.asarray(self.source)))
+
 
 def transfer_weights(
     supernet: Supernet, selection: Selection, compact: keras.Model
@@ -60,7 +64,7 @@ def transfer_weights(
     """
     whole = supernet.space.supernet
     for cut in variable_cuts(whole, supernet.model, compact, selection.kept):
-        cut.target.assign(cut.part_of(np.asarray(cut.source)))
+        cut.copy()
 
 
 def variable_cuts(

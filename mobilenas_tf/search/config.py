@@ -99,7 +99,9 @@ class FigsConfig:
         0.05, "Share of the search before the budget begins to press."
     )
     settle_fraction: float = option(
-        0.7, "Share of the search after which the expected cost is at the budget."
+        0.7,
+        "Share of the search after which the expected cost is at the budget; with "
+        "several, each has a stage of these proportions.",
     )
 
     def __post_init__(self) -> None:

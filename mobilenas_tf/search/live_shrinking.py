@@ -72,9 +72,9 @@ class LiveShrinking:
         )
         space = supernet.space.narrowed(selection.widths)
         before, after = (
-            network_cost(part.supernet).macs for part in (supernet.space, space)
+            network_cost(part.supernet) for part in (supernet.space, space)
         )
-        saving = 1.0 - after / before
+        saving = 1.0 - after.macs / before.macs
         steps_done = int(self.trainer.optimizer.iterations)
         steps_left = self.trainer.total_steps - steps_done
         if saving < _LEAST_SAVING or saving * steps_left <= self.retrace_steps:
@@ -82,24 +82,24 @@ class LiveShrinking:
         # What is left must still be able to fill the budget.
         progress = steps_done / self.trainer.total_steps
         budget = self.trainer.schedule.budget_after(progress)
-        if getattr(network_cost(space.supernet), self.metric) < budget:
+        if getattr(after, self.metric) < budget:
             return False
         self._go_on_with(self.build(space), selection)
-        event = {"epoch": epoch, "macs": after, "widths": self._widths()}
+        event = {"epoch": epoch, "macs": after.macs, "widths": self._widths()}
         write_json(self.events_path, [*self._events(), event])
         tqdm.tqdm.write(
-            f"Shrunk the supernet from {before / 1e6:.2f} M to {after / 1e6:.2f} M "
-            "multiply-adds"
+            f"Shrunk the supernet from {before.macs / 1e6:.2f} M to "
+            f"{after.macs / 1e6:.2f} M multiply-adds"
         )
         return True
 
     def restore(self, epoch: int) -> None:
         """Gives the trainer the supernet that it had after `epoch` epochs."""
-        events = [event for event in self._events() if event["epoch"] <= epoch]
-        if self._events() != events:
+        noted = self._events()
+        events = [event for event in noted if event["epoch"] <= epoch]
+        if events != noted:
             write_json(self.events_path, events)
-        largest = {choice.path: choice.values[-1] for choice in self.space.choices}
-        widths = events[-1]["widths"] if events else largest
+        widths = events[-1]["widths"] if events else self.space.largest()
         if widths != self._widths():
             self._adopt(self.build(self.space.narrowed(widths)))
 
@@ -109,7 +109,7 @@ class LiveShrinking:
         optimizers = trainer.optimizer, trainer.architecture_optimizer
         cuts = supernet_cuts(wide, narrow, selection)
         for cut in cuts:
-            cut.target.assign(cut.part_of(np.asarray(cut.source)))
+            cut.copy()
         self._adopt(narrow)
         carry_state(optimizers[0], trainer.optimizer, cuts)
         carry_state(optimizers[1], trainer.architecture_optimizer, cuts)

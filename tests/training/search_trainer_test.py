@@ -66,7 +66,7 @@ def sigmoid(x):
 
 
 def cost_gradient(trainer, to_values, logits):
-    """Returns central differences of the expected cost in float64, by gate path."""
+    """Returns central differences of the expected cost in float64, by width path."""
 
     def cost(logits):
         values = {path: tf.constant(to_values(path, a)) for path, a in logits.items()}
