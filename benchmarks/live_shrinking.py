@@ -10,6 +10,7 @@ Run: python -m benchmarks.live_shrinking --dataset=tfds:cifar10_jpeg --data_dir=
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -116,20 +117,24 @@ def _jobs() -> list[Job]:
                 "kind": kind,
                 "side": side,
                 "seed": seed,
+                "search": dataclasses.asdict(_search_config(side)),
             }
             needs = (f"search_{side}_{seed}",) if kind == "train" else ()
             jobs.append(Job(f"{kind}_{side}_{seed}", settings, needs))
     return jobs
 
 
+def _search_config(side: str) -> FigsConfig:
+    return FigsConfig(space=protocol().space, live_shrinking=side == "with")
+
+
 def _work(job: Job, needed: Results) -> dict[str, Any]:
     shared, seed = protocol(), job.settings["seed"]
     folder = workdir() / job.name
     if job.settings["kind"] == "search":
-        is_shrinking = job.settings["side"] == "with"
         return run_search(
             shared,
-            FigsConfig(space=shared.space, live_shrinking=is_shrinking),
+            _search_config(job.settings["side"]),
             BudgetConfig(max_macs=(_budget(),)),
             seed=seed,
             folder=folder,

@@ -99,7 +99,7 @@ class FigsConfig:
         0.05, "Share of the search before the budget begins to press."
     )
     settle_fraction: float = option(
-        0.7,
+        0.4,
         "Share of the search after which the expected cost is at the budget; with "
         "several, each has a stage of these proportions.",
     )

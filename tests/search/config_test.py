@@ -59,7 +59,7 @@ def test_a_budget_that_is_none_is_refused(options, message):
         ({"gate_learning_rate": 0}, "gate_learning_rate must be above 0 or not given"),
         ({"dead_below": 0.5}, "dead_below must be in (0, 0.5)"),
         ({"retrace_steps": -1}, "retrace_steps must be 0 or more"),
-        ({"warmup_fraction": 0.7}, "warmup_fraction must be from 0 to below settle_f"),
+        ({"warmup_fraction": 0.4}, "warmup_fraction must be from 0 to below settle_f"),
         ({"warmup_fraction": -0.1}, "warmup_fraction must be from 0 to below settle_"),
         ({"settle_fraction": 1.5}, "settle_fraction must be at most 1"),
     ],
