@@ -11,8 +11,14 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
-Activation = Literal["linear", "relu", "relu6", "hard_swish", "swish"]
-GateActivation = Literal["sigmoid", "hard_sigmoid"]
+from mobilenas_tf.detection_spec import DetectionHead, FpnLiteHead, SsdLiteHead
+from mobilenas_tf.spec_fields import (
+    Activation,
+    GateActivation,
+    check_member,
+    check_positive,
+)
+
 InputNormalization = Literal["symmetric", "imagenet"]
 
 
@@ -24,24 +30,6 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
-def _check_positive(owner: object, **values: int) -> None:
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"{name} of {type(owner).__name__} must be an integer of at least 1. "
-                f"Received: {name}={value!r}"
-            )
-
-
-def _check_member(owner: object, name: str, options: object) -> None:
-    value, allowed = getattr(owner, name), getattr(options, "__args__")  # noqa: B009 - a typing.Literal declares no attribute
-    if value not in allowed:
-        raise ValueError(
-            f"{name} of {type(owner).__name__} must be one of {', '.join(allowed)}. "
-            f"Received: {name}={value!r}"
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +44,9 @@ class SqueezeExcite:
     gate: GateActivation = "hard_sigmoid"
 
     def __post_init__(self) -> None:
-        _check_positive(self, hidden_channels=self.hidden_channels)
-        _check_member(self, "activation", Activation)
-        _check_member(self, "gate", GateActivation)
+        check_positive(self, hidden_channels=self.hidden_channels)
+        check_member(self, "activation", Activation)
+        check_member(self, "gate", GateActivation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +57,7 @@ class Branch:
     channels: int
 
     def __post_init__(self) -> None:
-        _check_positive(self, kernel_size=self.kernel_size, channels=self.channels)
+        check_positive(self, kernel_size=self.kernel_size, channels=self.channels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +86,14 @@ class InvertedResidual:
     has_shuffle: bool = False
 
     def __post_init__(self) -> None:
-        _check_positive(
+        check_positive(
             self,
             out_channels=self.out_channels,
             stride=self.stride,
             expansion_groups=self.expansion_groups,
             projection_groups=self.projection_groups,
         )
-        _check_member(self, "activation", Activation)
+        check_member(self, "activation", Activation)
         kernels = [branch.kernel_size for branch in self.branches]
         if not kernels or kernels != sorted(set(kernels)):
             raise ValueError(
@@ -139,13 +127,13 @@ class Convolution:
     activation: Activation = "relu6"
 
     def __post_init__(self) -> None:
-        _check_positive(
+        check_positive(
             self,
             out_channels=self.out_channels,
             kernel_size=self.kernel_size,
             stride=self.stride,
         )
-        _check_member(self, "activation", Activation)
+        check_member(self, "activation", Activation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +145,7 @@ class Pooling:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        _check_positive(self, kernel_size=self.kernel_size, stride=self.stride)
+        check_positive(self, kernel_size=self.kernel_size, stride=self.stride)
         if self.kind not in ("max", "average"):
             raise ValueError(
                 f"kind of Pooling must be max or average. Received: kind={self.kind!r}"
@@ -194,13 +182,13 @@ class Head:
             for name in ("conv_channels", "hidden_channels")
             if getattr(self, name) is not None
         }
-        _check_positive(self, num_classes=self.num_classes, **optional)
-        _check_member(self, "activation", Activation)
+        check_positive(self, num_classes=self.num_classes, **optional)
+        check_member(self, "activation", Activation)
 
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """One complete classification network.
+    """One complete network: a classifier, or with a `DetectionHead` a detector.
 
     The input is a float32 RGB image in [-1, 1], `[B, image_size_px, image_size_px,
     3]`. With `input_normalization="imagenet"` the network itself starts by turning
@@ -212,13 +200,13 @@ class Architecture:
     image_size_px: int
     stem: Convolution
     stages: tuple[Stage, ...]
-    head: Head
+    head: Head | DetectionHead
     input_normalization: InputNormalization = "symmetric"
     batch_norm_epsilon: float = 1e-3
 
     def __post_init__(self) -> None:
-        _check_positive(self, image_size_px=self.image_size_px)
-        _check_member(self, "input_normalization", InputNormalization)
+        check_positive(self, image_size_px=self.image_size_px)
+        check_member(self, "input_normalization", InputNormalization)
         if not self.batch_norm_epsilon > 0:
             raise ValueError(
                 "batch_norm_epsilon of Architecture must be positive. "
@@ -226,6 +214,7 @@ class Architecture:
             )
         for path, block, in_channels in walk_blocks(self):
             _check_block(path, block, in_channels)
+        head_taps(self)
 
 
 def _check_block(path: str, block: Block, in_channels: int) -> None:
@@ -275,6 +264,51 @@ def feature_channels(architecture: Architecture) -> int:
         if not isinstance(block, Pooling):
             channels = block.out_channels
     return channels
+
+
+@dataclasses.dataclass(frozen=True)
+class Tap:
+    """A feature map that the head works on.
+
+    What the block (or `stem`) at `path` puts out, or its expansion: the channels of all
+    its kernels in front of the depthwise convolutions.
+    """
+
+    path: str
+    is_expansion: bool = False
+
+
+def head_taps(architecture: Architecture) -> tuple[Tap, ...]:
+    """Returns the feature maps that the head takes, fine to coarse.
+
+    Raises:
+        ValueError: If a detection head needs strides that the blocks do not have, or
+            another image size.
+    """
+    stride, last = architecture.stem.stride, "stem"
+    by_stride = {stride: Tap(last)}
+    for path, block, _ in walk_blocks(architecture):
+        if block.stride > 1 and isinstance(architecture.head, SsdLiteHead):
+            if isinstance(block, InvertedResidual) and block.has_expansion:
+                by_stride[stride] = Tap(path, is_expansion=True)
+        stride, last = stride * block.stride, path
+        by_stride[stride] = Tap(path)
+    head = architecture.head
+    if isinstance(head, Head):
+        return (Tap(last),)
+    if isinstance(head, FpnLiteHead) and architecture.image_size_px % 32:
+        raise ValueError(
+            "image_size_px must be a multiple of 32 for a FpnLiteHead, so that each "
+            f"level is half the one below. Received: {architecture.image_size_px}"
+        )
+    needed = (16, 32) if isinstance(head, SsdLiteHead) else (8, 16, 32)
+    if missing := [s for s in needed if s not in by_stride]:
+        raise ValueError(
+            f"stages must have feature maps of the strides {needed} for a "
+            f"{type(head).__name__}. Received: none of stride {missing[0]} in "
+            f"{architecture.name}"
+        )
+    return tuple(by_stride[s] for s in needed)
 
 
 def with_head(

@@ -11,10 +11,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from mobilenas_tf.detection_spec import DetectionHead, ExtraLayer, FpnLiteHead
 from mobilenas_tf.spec import (
     Architecture,
     Block,
     Convolution,
+    Head,
     InvertedResidual,
     Pooling,
     Stage,
@@ -89,15 +91,34 @@ def width_groups(architecture: Architecture) -> tuple[WidthGroup, ...]:
         for path, count in channels.items()
     }
     head = {
-        f"head/{name}": WidthGroup(f"head/{name}", count, (f"head/{name}",))
-        for name, count in (
-            ("conv", architecture.head.conv_channels),
-            ("hidden", architecture.head.hidden_channels),
-        )
-        if count is not None
+        path: WidthGroup(path, count, (path,))
+        for path, count in head_widths(architecture.head).items()
     }
     groups = {**inner, **outputs, **head}
     return tuple(groups[path] for path in [*order, *head])
+
+
+def head_widths(head: Head | DetectionHead) -> dict[str, int]:
+    """Returns `{width path: channels}` of a head, in order of use.
+
+    A feature pyramid has the one width of all its levels in common, and none is free.
+    """
+    if isinstance(head, FpnLiteHead):
+        return {}
+    widths = {"head/conv": head.conv_channels}
+    if isinstance(head, Head):
+        widths["head/hidden"] = head.hidden_channels
+    else:
+        for index, extra in enumerate(head.extras):
+            path = extra_path(index)
+            widths[f"{path}/squeeze"] = extra.squeezed_channels
+            widths[f"{path}/output"] = extra.out_channels
+    return {path: count for path, count in widths.items() if count is not None}
+
+
+def extra_path(index: int) -> str:
+    """Returns the path of a detection head's extra layer, counted from 0."""
+    return f"head/extra{index}"
 
 
 def _inner_groups(path: str, block: InvertedResidual) -> list[WidthGroup]:
@@ -156,19 +177,33 @@ def resize(architecture: Architecture, widths: Mapping[str, int]) -> Architectur
         if resized is not None:
             blocks[path] = resized
         in_channels = out_channels
-    head = architecture.head
     return dataclasses.replace(
         architecture,
         stem=dataclasses.replace(
             architecture.stem, out_channels=output_width["stem/output"]
         ),
         stages=_group_by_stage(architecture, blocks),
-        head=dataclasses.replace(
-            head,
-            conv_channels=output_width.get("head/conv"),
-            hidden_channels=output_width.get("head/hidden"),
-        ),
+        head=_resize_head(architecture.head, output_width),
     )
+
+
+def _resize_head(
+    head: Head | DetectionHead, widths: Mapping[str, int]
+) -> Head | DetectionHead:
+    if isinstance(head, FpnLiteHead):
+        return head
+    conv_channels = widths.get("head/conv")
+    if isinstance(head, Head):
+        return dataclasses.replace(
+            head,
+            conv_channels=conv_channels,
+            hidden_channels=widths.get("head/hidden"),
+        )
+    extras = tuple(
+        ExtraLayer(widths[f"{path}/squeeze"], widths[f"{path}/output"])
+        for path in map(extra_path, range(len(head.extras)))
+    )
+    return dataclasses.replace(head, conv_channels=conv_channels, extras=extras)
 
 
 def surviving_blocks(

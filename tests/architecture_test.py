@@ -17,10 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Imports point to a lower layer, or stay in their own. A new module gets its line here.
 LAYERS = {
+    "mobilenas_tf.detection_spec": 0,
     "mobilenas_tf.names": 0,
     "mobilenas_tf.options": 0,
     "mobilenas_tf.space": 0,
     "mobilenas_tf.spec": 0,
+    "mobilenas_tf.spec_fields": 0,
     "mobilenas_tf.widths": 0,
     "mobilenas_tf.architecture_source": 1,
     "mobilenas_tf.json_io": 1,

@@ -7,9 +7,10 @@ included). This is the counting of torchvision and of the papers that publish bo
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from mobilenas_tf.costs.detection_head import detection_layer_costs
+from mobilenas_tf.costs.layers import FeatureMap, LayerCost, convolution_layer
 from mobilenas_tf.costs.ops import (
     Cost,
     Count,
@@ -18,25 +19,18 @@ from mobilenas_tf.costs.ops import (
     depthwise,
     out_size,
 )
+from mobilenas_tf.detection_spec import DetectionHead
 from mobilenas_tf.spec import (
     Architecture,
     Convolution,
     Head,
     InvertedResidual,
     Pooling,
+    Tap,
+    head_taps,
     walk_blocks,
 )
 from mobilenas_tf.widths import kernel_path, output_groups
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerCost:
-    """Cost of the stem, one block or the head, with the size of what comes out."""
-
-    path: str
-    cost: Cost
-    out_size_px: int
-    out_channels: Count
 
 
 def network_cost(
@@ -72,8 +66,11 @@ def layer_costs(
     stem = architecture.stem
     size_px = out_size(architecture.image_size_px, stem.stride)
     channels = widths.get("stem/output", stem.out_channels)
-    stem_cost = _convolution_layer(3, channels, stem.kernel_size, size_px)
+    stem_cost = convolution_layer(
+        3, channels, kernel_size=stem.kernel_size, out_size_px=size_px
+    )
     layers = [LayerCost("stem", stem_cost, size_px, channels)]
+    maps = {Tap("stem"): FeatureMap(channels, size_px)}
     for path, block, _ in walk_blocks(architecture):
         in_channels, in_size_px = channels, size_px
         size_px = out_size(in_size_px, block.stride)
@@ -81,15 +78,23 @@ def layer_costs(
             cost = Cost()
         elif isinstance(block, Convolution):
             channels = widths.get(output_of[path], block.out_channels)
-            cost = _convolution_layer(in_channels, channels, block.kernel_size, size_px)
+            cost = convolution_layer(
+                in_channels,
+                channels,
+                kernel_size=block.kernel_size,
+                out_size_px=size_px,
+            )
         else:
             channels = widths.get(output_of[path], block.out_channels)
             ends = (in_channels, channels)
-            cost = _inverted_residual(path, block, ends, (in_size_px, size_px), widths)
+            cost, expanded = _inverted_residual(
+                path, block, ends, (in_size_px, size_px), widths
+            )
+            maps[Tap(path, is_expansion=True)] = FeatureMap(expanded, in_size_px)
+        maps[Tap(path)] = FeatureMap(channels, size_px)
         layers.append(LayerCost(path, cost, size_px, channels))
-    head_cost = _head(architecture.head, channels, size_px, widths)
-    layers.append(LayerCost("head", head_cost, 1, architecture.head.num_classes))
-    return tuple(layers)
+    taps = [maps[tap] for tap in head_taps(architecture)]
+    return (*layers, *_head_layers(architecture.head, taps, widths))
 
 
 def cost_function(
@@ -101,21 +106,14 @@ def cost_function(
     return lambda widths: getattr(network_cost(architecture, widths), metric)
 
 
-def _convolution_layer(
-    in_channels: Count, out_channels: Count, kernel_size: int, size_px: int
-) -> Cost:
-    return convolution(
-        in_channels, out_channels, kernel_size=kernel_size, out_size_px=size_px
-    ) + batch_norm(out_channels)
-
-
 def _inverted_residual(
     path: str,
     block: InvertedResidual,
     in_out_channels: tuple[Count, Count],
     in_out_size_px: tuple[int, int],
     widths: Mapping[str, Count],
-) -> Cost:
+) -> tuple[Cost, Count]:
+    """Returns the block's cost and the channels of its expansion."""
     in_channels, out_channels = in_out_channels
     in_size_px, out_size_px = in_out_size_px
     # Everything else in a block is in proportion to its kernels' channels.
@@ -150,19 +148,27 @@ def _inverted_residual(
         out_size_px=out_size_px,
         groups=block.projection_groups,
     )
-    return total + projection + batch_norm(out_channels * presence)
+    return total + projection + batch_norm(out_channels * presence), expanded
 
 
-def _head(
-    head: Head, in_channels: Count, size_px: int, widths: Mapping[str, Count]
-) -> Cost:
-    total, channels = Cost(), in_channels
+def _head_layers(
+    head: Head | DetectionHead,
+    taps: Sequence[FeatureMap],
+    widths: Mapping[str, Count],
+) -> tuple[LayerCost, ...]:
+    if not isinstance(head, Head):
+        return detection_layer_costs(head, taps, widths)
+    (tap,) = taps
+    total, channels = Cost(), tap.channels
     if head.conv_channels is not None:
         conv_channels = widths.get("head/conv", head.conv_channels)
-        total = total + _convolution_layer(channels, conv_channels, 1, size_px)
+        total = total + convolution_layer(
+            channels, conv_channels, out_size_px=tap.size_px
+        )
         channels = conv_channels
     if head.hidden_channels is not None:
         hidden = widths.get("head/hidden", head.hidden_channels)
         total = total + convolution(channels, hidden, has_bias=head.has_hidden_bias)
         channels = hidden
-    return total + convolution(channels, head.num_classes, has_bias=True)
+    total = total + convolution(channels, head.num_classes, has_bias=True)
+    return (LayerCost("head", total, 1, head.num_classes),)

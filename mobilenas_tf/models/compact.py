@@ -8,12 +8,21 @@ nothing but the gates. Layer names follow the paths of the architecture with dot
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from mobilenas_tf.models.layer_set import FUSED, Layer, LayerSet
+from mobilenas_tf.models.detection_head import build_detection_head
+from mobilenas_tf.models.layer_maker import (
+    FeatureMap,
+    GateFunction,
+    LayerMaker,
+    Tensor,
+    layer_name,
+    scaled,
+)
+from mobilenas_tf.models.layer_set import FUSED, LayerSet
 from mobilenas_tf.spec import (
     Architecture,
     Branch,
@@ -22,69 +31,15 @@ from mobilenas_tf.spec import (
     InvertedResidual,
     Pooling,
     SqueezeExcite,
+    Tap,
+    head_taps,
     walk_blocks,
 )
 from mobilenas_tf.widths import kernel_path, output_groups
 
-Tensor = Any
-# (a tensor of the network, the batch norm that makes the channels) -> mask [C]
-GateFunction = Callable[[Tensor, Layer | None], Tensor]
 # ImageNet's mean and standard deviation of RGB in [0, 1] (torchvision, Keras).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STDDEV = (0.229, 0.224, 0.225)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Maker:
-    """Makes named layers; what every step of the walk needs."""
-
-    layer_set: LayerSet
-    gates: Mapping[str, GateFunction]
-    output_of: Mapping[str, str]
-    batch_norm_momentum: float
-    batch_norm_epsilon: float
-    dropout_rate: float
-
-    @property
-    def layers(self) -> Any:
-        return self.layer_set.keras.layers
-
-    def mask(self, path: str, x: Tensor, norm: Layer | None = None) -> Tensor | None:
-        """Returns the mask `[C]` of the gate at `path`, None where there is none."""
-        return self.gates[path](x, norm) if path in self.gates else None
-
-    def batch_norm(self, path: str, x: Tensor) -> Layer:
-        """Returns the batch norm of x, built."""
-        layer = self.layer_set.batch_normalization(
-            momentum=self.batch_norm_momentum,
-            epsilon=self.batch_norm_epsilon,
-            name=layer_name(path, "bn"),
-        )
-        layer.build(x.shape)
-        return layer
-
-    def gated_norm(
-        self, path: str, x: Tensor, group: str
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns x normalised and masked by its group's gate, and the mask."""
-        norm = self.batch_norm(path, x)
-        mask = self.mask(group, x, norm)
-        return _scaled(norm, x, mask), mask
-
-    def activation(self, path: str, x: Tensor, kind: str) -> Tensor:
-        if kind == "linear":
-            return x
-        return self.layer_set.activations[kind](name=layer_name(path, kind))(x)
-
-    def pointwise(self, path: str, x: Tensor, filters: int, groups: int = 1) -> Tensor:
-        return self.layer_set.pointwise_convolution(
-            filters, 1, groups=groups, use_bias=False, name=layer_name(path, "conv")
-        )(x)
-
-
-def layer_name(*parts: str) -> str:
-    """Returns the Keras name of a path; Keras forbids slashes in names."""
-    return ".".join(parts).replace("/", ".")
 
 
 def build_network(
@@ -95,7 +50,9 @@ def build_network(
     dropout_rate: float = 0.0,
     batch_norm_momentum: float = 0.99,
 ) -> Any:
-    """Returns a Keras model of images `[B, H, W, 3]` in [-1, 1] to logits `[B, K]`.
+    """Returns a Keras model of images `[B, H, W, 3]` in [-1, 1] to the head's outputs.
+
+    A classifier gives logits `[B, K]`, a detector what `build_detection_head` says.
 
     Args:
         architecture: What to build.
@@ -107,7 +64,26 @@ def build_network(
         dropout_rate: Before the classifier, while training.
         batch_norm_momentum: Share of the moving statistics that each step keeps.
     """
-    maker = _Maker(
+    image, outputs = connect_network(
+        architecture,
+        layer_set=layer_set,
+        gates=gates,
+        dropout_rate=dropout_rate,
+        batch_norm_momentum=batch_norm_momentum,
+    )
+    return layer_set.keras.Model(image, outputs, name=architecture.name)
+
+
+def connect_network(
+    architecture: Architecture,
+    *,
+    layer_set: LayerSet = FUSED,
+    gates: Mapping[str, GateFunction] | None = None,
+    dropout_rate: float = 0.0,
+    batch_norm_momentum: float = 0.99,
+) -> tuple[Tensor, Any]:
+    """Returns the symbolic image and outputs of `build_network`; arguments as there."""
+    maker = LayerMaker(
         layer_set,
         gates or {},
         output_groups(architecture),
@@ -127,22 +103,30 @@ def build_network(
             ],
             name="input_normalization",
         )(x)
-    # `live` is the mask of the channels of x, None where they are not gated.
-    x, live = _convolution(maker, "stem", architecture.stem, x)
+    taps = head_taps(architecture)
+    current = _convolution(maker, "stem", architecture.stem, x)
+    maps = {Tap("stem"): current}
     for path, block, _ in walk_blocks(architecture):
         if isinstance(block, InvertedResidual):
-            x, live = _inverted_residual(maker, path, block, x, live)
+            branches = _branches(maker, path, block, current)
+            expansion = Tap(path, is_expansion=True)
+            if expansion in taps:
+                maps[expansion] = _expansion(maker, path, branches)
+            current = _inverted_residual(maker, path, block, current, branches)
         elif isinstance(block, Convolution):
-            x, live = _convolution(maker, path, block, x)
+            current = _convolution(maker, path, block, current.x)
         else:
-            x = _pooling(maker, path, block, x)
-    logits = _head(maker, architecture.head, x)
-    return layer_set.keras.Model(image, logits, name=architecture.name)
+            current = _pooling(maker, path, block, current)
+        maps[Tap(path)] = current
+    features = [maps[tap] for tap in taps]
+    if isinstance(architecture.head, Head):
+        return image, _classifier(maker, architecture.head, features[0].x)
+    return image, build_detection_head(maker, architecture.head, features)
 
 
 def _convolution(
-    maker: _Maker, path: str, block: Convolution, x: Tensor
-) -> tuple[Tensor, Tensor | None]:
+    maker: LayerMaker, path: str, block: Convolution, x: Tensor
+) -> FeatureMap:
     x = maker.layers.Conv2D(
         block.out_channels,
         block.kernel_size,
@@ -152,29 +136,42 @@ def _convolution(
         name=layer_name(path, "conv"),
     )(x)
     x, mask = maker.gated_norm(path, x, maker.output_of[path])
-    return maker.activation(path, x, block.activation), mask
+    return FeatureMap(maker.activation(path, x, block.activation), mask)
 
 
-def _pooling(maker: _Maker, path: str, block: Pooling, x: Tensor) -> Tensor:
+def _pooling(
+    maker: LayerMaker, path: str, block: Pooling, features: FeatureMap
+) -> FeatureMap:
     pool = {
         "max": maker.layers.MaxPooling2D,
         "average": maker.layers.AveragePooling2D,
     }[block.kind]
-    return pool(
+    x = pool(
         block.kernel_size, block.stride, padding="same", name=layer_name(path, "pool")
-    )(x)
+    )(features.x)
+    return FeatureMap(x, features.mask)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Branch:
+    """What a kernel works on and what it makes, of the same channels.
+
+    Without expansion the first is the block's input.
+    """
+
+    expanded: Tensor
+    filtered: FeatureMap
 
 
 def _inverted_residual(
-    maker: _Maker, path: str, block: InvertedResidual, x: Tensor, live: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    branches = [
-        _branch(maker, path, block, branch, x, live) for branch in block.branches
-    ]
-    expanded, masks = zip(*branches, strict=True)
-    y = expanded[0]
-    if len(expanded) > 1:
-        y = maker.layers.Concatenate(name=layer_name(path, "concat"))(list(expanded))
+    maker: LayerMaker,
+    path: str,
+    block: InvertedResidual,
+    features: FeatureMap,
+    branches: Sequence[_Branch],
+) -> FeatureMap:
+    masks = [branch.filtered.mask for branch in branches]
+    y = _joined(maker, f"{path}/concat", [branch.filtered.x for branch in branches])
     if block.squeeze_excite is not None:
         y = _squeeze_excite(maker, path, block.squeeze_excite, y)
     y = maker.pointwise(
@@ -187,10 +184,34 @@ def _inverted_residual(
     if is_removable and all(kernel is not None for kernel in masks):
         presence = _presence(masks)
         written = presence if mask is None else mask * presence
-    y = _scaled(norm, y, written)
+    y = scaled(norm, y, written)
     if block.has_residual:
-        y = maker.layers.Add(name=layer_name(path, "add"))([x, y])
-    return y, mask
+        y = maker.layers.Add(name=layer_name(path, "add"))([features.x, y])
+    return FeatureMap(y, mask)
+
+
+def _joined(maker: LayerMaker, path: str, maps: Sequence[Tensor]) -> Tensor:
+    """Returns maps side by side as one."""
+    if len(maps) == 1:
+        return maps[0]
+    return maker.layers.Concatenate(name=layer_name(path))(list(maps))
+
+
+def _expansion(maker: LayerMaker, path: str, branches: Sequence[_Branch]) -> FeatureMap:
+    """Returns the expansions of all kernels as one map for the head.
+
+    The gates stand behind the depthwise convolutions, so that the masks must be applied
+    here once more: a detector's head must not see what the network will not have.
+    """
+    parts, masks = [], []
+    for branch in branches:
+        x, mask = branch.expanded, branch.filtered.mask
+        parts.append(x if mask is None else x * mask)
+        masks.append(keras.ops.ones(x.shape[-1]) if mask is None else mask)
+    x = _joined(maker, f"{path}/expansion", parts)
+    if all(branch.filtered.mask is None for branch in branches):
+        return FeatureMap(x)
+    return FeatureMap(x, keras.ops.concatenate(masks, axis=0))
 
 
 def _presence(masks: Sequence[Tensor]) -> Tensor:
@@ -202,46 +223,43 @@ def _presence(masks: Sequence[Tensor]) -> Tensor:
     return keras.ops.max(keras.ops.concatenate(list(masks), axis=0))
 
 
+def _branches(
+    maker: LayerMaker, path: str, block: InvertedResidual, features: FeatureMap
+) -> list[_Branch]:
+    return [_branch(maker, path, block, branch, features) for branch in block.branches]
+
+
 def _branch(
-    maker: _Maker,
+    maker: LayerMaker,
     path: str,
     block: InvertedResidual,
     branch: Branch,
-    x: Tensor,
-    live: Tensor | None,
-) -> tuple[Tensor, Tensor | None]:
-    """Returns a kernel's channels and their mask: without expansion that of x."""
+    features: FeatureMap,
+) -> _Branch:
     kernel = kernel_path(path, branch.kernel_size)
+    x = features.x
     if block.has_expansion:
         expand = f"{kernel}/expand"
         x = maker.pointwise(expand, x, branch.channels, block.expansion_groups)
         x = maker.batch_norm(expand, x)(x)
         x = maker.activation(expand, x, block.activation)
+    expanded = x
     if block.has_shuffle:
         x = maker.layer_set.channel_shuffle(
             groups=max(block.expansion_groups, block.projection_groups),
             name=layer_name(kernel, "shuffle"),
         )(x)
     depthwise = f"{kernel}/depthwise"
-    x = maker.layer_set.depthwise_convolution(
-        branch.kernel_size,
-        block.stride,
-        padding="same",
-        use_bias=False,
-        name=layer_name(depthwise, "conv"),
-    )(x)
+    x = maker.depthwise(depthwise, x, branch.kernel_size, block.stride)
     norm = maker.batch_norm(depthwise, x)
-    mask = maker.mask(kernel, x, norm) if block.has_expansion else live
-    x = _scaled(norm, x, mask)
-    return maker.activation(depthwise, x, block.activation), mask
-
-
-def _scaled(norm: Layer, x: Tensor, mask: Tensor | None) -> Tensor:
-    return norm(x) if mask is None else norm(x, channel_scale=mask)
+    # Without expansion the channels are those of the block's input.
+    mask = maker.mask(kernel, x, norm) if block.has_expansion else features.mask
+    x = maker.activation(depthwise, scaled(norm, x, mask), block.activation)
+    return _Branch(expanded, FeatureMap(x, mask))
 
 
 def _squeeze_excite(
-    maker: _Maker, path: str, squeeze_excite: SqueezeExcite, x: Tensor
+    maker: LayerMaker, path: str, squeeze_excite: SqueezeExcite, x: Tensor
 ) -> Tensor:
     path = f"{path}/squeeze_excite"
     channels = x.shape[-1]
@@ -260,7 +278,7 @@ def _squeeze_excite(
     return maker.layers.Multiply(name=layer_name(path, "scale"))([x, s])
 
 
-def _head(maker: _Maker, head: Head, x: Tensor) -> Tensor:
+def _classifier(maker: LayerMaker, head: Head, x: Tensor) -> Tensor:
     if head.conv_channels is not None:
         x = maker.pointwise("head", x, head.conv_channels)
         x, _ = maker.gated_norm("head", x, "head/conv")

@@ -11,7 +11,8 @@ from keras import ops
 
 from mobilenas_tf.layers.gates import BatchNormScaleGate, Gate
 from mobilenas_tf.layers.relaxations import union_probability
-from mobilenas_tf.models.compact import GateFunction, build_network, layer_name
+from mobilenas_tf.models.compact import connect_network
+from mobilenas_tf.models.layer_maker import GateFunction, layer_name
 from mobilenas_tf.models.layer_set import FUSED, Layer, LayerSet
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.widths import WidthGroup, width_groups
@@ -25,8 +26,8 @@ GateFactory = Callable[[int, str, int], Gate]
 class Supernet:
     """A gated network with the space that it spans.
 
-    `model` maps images to logits; `masked_model` shares its layers and maps images to
-    `(logits, {width path: mask [C]})`. Gates sample while training.
+    `model` maps images to the head's outputs; `masked_model` shares its layers and maps
+    images to `(outputs, {width path: mask [C]})`. Gates sample while training.
 
     Every open width group has one gate; the blocks of a residual chain share theirs.
     Differs: FiGS' reference code (morph_net) gates each producer of a shared channel,
@@ -133,12 +134,13 @@ def build_supernet_model(
 
         return apply
 
-    model = build_network(
+    image, outputs = connect_network(
         space.supernet,
         layer_set=layer_set,
         gates={path: shared(path, gate) for path, gate in gates.items()},
         dropout_rate=dropout_rate,
         batch_norm_momentum=batch_norm_momentum,
     )
-    masked_model = keras.Model(model.inputs[0], (model.outputs[0], masks))
+    model = keras.Model(image, outputs, name=space.supernet.name)
+    masked_model = keras.Model(image, (outputs, masks))
     return Supernet(space, model, masked_model, gates)

@@ -7,13 +7,14 @@ closed. It may be a compact network (derivation) or again a supernet (live shrin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
-from mobilenas_tf.models.compact import layer_name
+from mobilenas_tf.detection_spec import DetectionHead, FpnLiteHead
 from mobilenas_tf.models.derive import Selection
+from mobilenas_tf.models.layer_maker import layer_name
 from mobilenas_tf.models.supernet import Supernet
 from mobilenas_tf.spec import (
     Architecture,
@@ -21,9 +22,16 @@ from mobilenas_tf.spec import (
     Head,
     InvertedResidual,
     Pooling,
+    Tap,
+    head_taps,
     walk_blocks,
 )
-from mobilenas_tf.widths import kernel_path, output_groups, surviving_blocks
+from mobilenas_tf.widths import (
+    extra_path,
+    kernel_path,
+    output_groups,
+    surviving_blocks,
+)
 
 Indices = np.ndarray
 # Axes of a variable by name; those that are not named stay whole.
@@ -88,6 +96,7 @@ def variable_cuts(
     def indices(path: str, channels: int) -> Indices:
         return kept_indices.get(path, np.arange(channels))
 
+    taps = head_taps(whole)
     inputs = indices("stem/output", whole.stem.out_channels)
     yield from layers.convolution(("stem", "conv"), {3: inputs})
     yield from layers.norm("stem", inputs)
@@ -95,8 +104,10 @@ def variable_cuts(
     target_of = {
         source: target for target, source in surviving_blocks(whole, widths).items()
     }
+    maps = {Tap("stem"): inputs}
     for path, block, _ in walk_blocks(whole):
         if isinstance(block, Pooling):
+            maps[Tap(path)] = inputs
             continue
         outputs = indices(output_of[path], block.out_channels)
         if path in target_of:
@@ -106,8 +117,15 @@ def variable_cuts(
                 yield from moved.norm(path, outputs)
             else:
                 yield from _block(moved, path, block, (inputs, outputs), indices)
-        inputs = outputs
-    yield from _head(layers, whole.head, inputs, indices)
+        if isinstance(block, InvertedResidual):
+            expanded = _expanded(path, block, inputs, indices)
+            maps[Tap(path, is_expansion=True)] = expanded
+        maps[Tap(path)] = inputs = outputs
+    features = [maps[tap] for tap in taps]
+    if isinstance(whole.head, Head):
+        yield from _classifier(layers, whole.head, features[0], indices)
+    else:
+        yield from _detection_head(layers, whole.head, features, indices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +153,18 @@ class _LayerCuts:
         if bias is not None and source.use_bias:
             yield VariableCut(source.bias, target.bias, {0: bias})
 
+    def pointwise(
+        self, path: str, inputs: Indices, outputs: Indices
+    ) -> Iterator[VariableCut]:
+        """A 1x1 convolution without bias and its batch norm."""
+        yield from self.convolution((path, "conv"), {2: inputs, 3: outputs})
+        yield from self.norm(path, outputs)
+
+    def depthwise(self, path: str, kept: Indices) -> Iterator[VariableCut]:
+        """A depthwise convolution without bias and its batch norm."""
+        yield from self.convolution((path, "conv"), {2: kept})
+        yield from self.norm(path, kept)
+
     def norm(self, path: str, kept: Indices) -> Iterator[VariableCut]:
         """Scale, offset and statistics of a batch norm."""
         source, target = self._pair(path, "bn")
@@ -150,12 +180,9 @@ def _block(
     indices: Callable[[str, int], Indices],
 ) -> Iterator[VariableCut]:
     inputs, outputs = in_out
-    expanded, offset = [], 0
     for branch in block.branches:
         kernel = kernel_path(path, branch.kernel_size)
         kept = indices(kernel, branch.channels) if block.has_expansion else inputs
-        expanded.append(kept + offset)
-        offset += branch.channels
         if not len(kept):
             continue
         if block.has_expansion:
@@ -164,9 +191,8 @@ def _block(
             axes = {2: inputs, 3: kept} if block.expansion_groups == 1 else {}
             yield from layers.convolution((expand, "conv"), axes)
             yield from layers.norm(expand, kept)
-        yield from layers.convolution((f"{kernel}/depthwise", "conv"), {2: kept})
-        yield from layers.norm(f"{kernel}/depthwise", kept)
-    middle = np.concatenate(expanded)
+        yield from layers.depthwise(f"{kernel}/depthwise", kept)
+    middle = _expanded(path, block, inputs, indices)
     if block.squeeze_excite is not None:
         squeeze = f"{path}/squeeze_excite"
         hidden = indices(squeeze, block.squeeze_excite.hidden_channels)
@@ -178,7 +204,24 @@ def _block(
     yield from layers.norm(f"{path}/project", outputs)
 
 
-def _head(
+def _expanded(
+    path: str,
+    block: InvertedResidual,
+    inputs: Indices,
+    indices: Callable[[str, int], Indices],
+) -> Indices:
+    """Returns what stays of the channels of all kernels, side by side."""
+    if not block.has_expansion:
+        return inputs
+    kept, offset = [], 0
+    for branch in block.branches:
+        kernel = kernel_path(path, branch.kernel_size)
+        kept.append(indices(kernel, branch.channels) + offset)
+        offset += branch.channels
+    return np.concatenate(kept)
+
+
+def _classifier(
     layers: _LayerCuts,
     head: Head,
     inputs: Indices,
@@ -186,8 +229,7 @@ def _head(
 ) -> Iterator[VariableCut]:
     if head.conv_channels is not None:
         outputs = indices("head/conv", head.conv_channels)
-        yield from layers.convolution(("head", "conv"), {2: inputs, 3: outputs})
-        yield from layers.norm("head", outputs)
+        yield from layers.pointwise("head", inputs, outputs)
         inputs = outputs
     if head.hidden_channels is not None:
         outputs = indices("head/hidden", head.hidden_channels)
@@ -196,3 +238,42 @@ def _head(
         inputs = outputs
     everything = np.arange(head.num_classes)
     yield from layers.convolution(("head", "classifier"), {0: inputs}, everything)
+
+
+def _detection_head(
+    layers: _LayerCuts,
+    head: DetectionHead,
+    features: Sequence[Indices],
+    indices: Callable[[str, int], Indices],
+) -> Iterator[VariableCut]:
+    if isinstance(head, FpnLiteHead):
+        channels = np.arange(head.channels)
+        levels = [channels] * len(head.anchors)
+        for index, inputs in enumerate(features):
+            path = f"head/pyramid{index}/lateral"
+            yield from layers.pointwise(path, inputs, channels)
+        smoothed = {*range(len(levels))} - {len(features) - 1}
+        for path in (f"head/pyramid{index}" for index in sorted(smoothed)):
+            yield from layers.depthwise(f"{path}/depthwise", channels)
+            yield from layers.pointwise(f"{path}/output", channels, channels)
+    else:
+        levels = list(features)
+        if head.conv_channels is not None:
+            outputs = indices("head/conv", head.conv_channels)
+            yield from layers.pointwise("head", levels[-1], outputs)
+            levels[-1] = outputs
+        for index, extra in enumerate(head.extras):
+            path = extra_path(index)
+            squeezed = indices(f"{path}/squeeze", extra.squeezed_channels)
+            outputs = indices(f"{path}/output", extra.out_channels)
+            yield from layers.pointwise(f"{path}/squeeze", levels[-1], squeezed)
+            yield from layers.depthwise(f"{path}/depthwise", squeezed)
+            yield from layers.pointwise(f"{path}/output", squeezed, outputs)
+            levels.append(outputs)
+    for index, level in enumerate(levels):
+        num_shapes = len(head.anchors[index])
+        for name, values in (("class_logits", head.num_logits), ("box_encodings", 4)):
+            path = f"head/level{index}/{name}"
+            yield from layers.depthwise(f"{path}/depthwise", level)
+            everything = np.arange(num_shapes * values)
+            yield from layers.convolution((path, "output"), {2: level}, everything)

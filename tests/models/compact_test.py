@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.models.compact import build_network, layer_name
+from mobilenas_tf.models.compact import build_network
+from mobilenas_tf.models.layer_maker import layer_name
 from mobilenas_tf.models.layer_set import STOCK
 from mobilenas_tf.spaces import TABLES, named_space, space_image_size
 from mobilenas_tf.spec import (

@@ -38,6 +38,8 @@ from mobilenas_tf.spec import (
 )
 from mobilenas_tf.widths import resize
 from tests.models.random_networks import (
+    FPNLITE,
+    SSDLITE,
     batch_norm_scale_gate,
     constant_probabilities,
     hard_concrete_gate,
@@ -46,6 +48,7 @@ from tests.models.random_networks import (
     random_probabilities,
     randomize,
     set_scales,
+    small_detector,
     small_normed_space,
     small_space,
     take_statistics,
@@ -90,11 +93,14 @@ def check_agreement(
     compact = build_network(architecture)
     transfer_weights(supernet, selection, compact)
 
-    logits, masks = supernet.masked_model(images)
-    masked, derived = np.array(logits), np.array(compact(images))
-    scale = np.abs(masked).max()
-    assert np.ptp(masked, axis=0).max() > 0.01 * scale  # it depends on the image
-    assert np.abs(masked - derived).max() <= 1e-5 * scale
+    outputs, masks = supernet.masked_model(images)
+    pairs = zip(
+        keras.tree.flatten(outputs), keras.tree.flatten(compact(images)), strict=True
+    )
+    for masked, derived in (map(np.array, pair) for pair in pairs):
+        scale = np.abs(masked).max()
+        assert np.ptp(masked, axis=0).max() > 0.01 * scale  # it depends on the image
+        assert np.abs(masked - derived).max() <= 1e-5 * scale
 
     for path, mask in masks.items():
         np.testing.assert_array_equal(np.array(mask), selection.kept[path])
@@ -108,6 +114,15 @@ def check_agreement(
     trained = sum(int(np.prod(v.shape)) for v in compact.trainable_variables)
     assert trained == cost.params
     return architecture
+
+
+@pytest.mark.parametrize("head", [SSDLITE, FPNLITE], ids=lambda h: type(h).__name__)
+def test_detectors_agree(head):
+    space = width_space("detector", small_detector(head), channel_divisor=2)
+    supernet = build_supernet_model(space, logistic_sigmoid_gate)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        check_derivation(supernet, random_probabilities(space, rng))
 
 
 @functools.cache

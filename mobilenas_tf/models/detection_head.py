@@ -1,0 +1,188 @@
+"""Builds detection heads on the feature maps that a backbone gives them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mobilenas_tf.detection_spec import DetectionHead, FpnLiteHead, SsdLiteHead
+from mobilenas_tf.models.layer_maker import (
+    FeatureMap,
+    LayerMaker,
+    Tensor,
+    layer_name,
+    scaled,
+)
+from mobilenas_tf.widths import extra_path
+
+# Probability of an object that every anchor starts from, so that the many anchors
+# without one do not drown the few with one in the first steps (Lin et al., Focal Loss,
+# arXiv:1708.02002, sections 3.3 and 4.1).
+PRIOR = 0.01
+
+
+def build_detection_head(
+    maker: LayerMaker, head: DetectionHead, features: Sequence[FeatureMap]
+) -> dict[str, Tensor]:
+    """Returns class logits and encoded boxes of all anchors.
+
+    Anchors run level by level from the finest, in a level row by row, in a row cell by
+    cell, in a cell in the order of the head's shapes.
+
+    Args:
+        maker: Makes the layers.
+        head: What to build.
+        features: What it works on, as `spec.head_taps` has it.
+
+    Returns:
+        `class_logits`: `[B, A, head.num_logits]`; `box_encodings`: `[B, A, 4]`, to be
+        decoded by `detection.box_coder`.
+    """
+    if isinstance(head, FpnLiteHead):
+        levels = _pyramid(maker, head, features)
+    else:
+        levels = _extras(maker, head, features)
+    outputs = {}
+    for name, values, bias in (
+        ("class_logits", head.num_logits, -math.log((1 - PRIOR) / PRIOR)),
+        ("box_encodings", 4, 0.0),
+    ):
+        if head.score_activation == "softmax":
+            bias = 0.0
+        predictions = [
+            _predictions(
+                maker,
+                f"head/level{index}/{name}",
+                head,
+                level,
+                (len(head.anchors[index]), values, bias),
+            )
+            for index, level in enumerate(levels)
+        ]
+        outputs[name] = maker.layers.Concatenate(axis=1, name=layer_name("head", name))(
+            predictions
+        )
+    return outputs
+
+
+def _predictions(
+    maker: LayerMaker,
+    path: str,
+    head: DetectionHead,
+    features: FeatureMap,
+    shape: tuple[int, int, float],
+) -> Tensor:
+    """Returns a level's `[B, anchors of the level, values]`."""
+    num_shapes, values, bias = shape
+    x = maker.depthwise(f"{path}/depthwise", features.x)
+    norm = maker.batch_norm(f"{path}/depthwise", x)
+    x = scaled(norm, x, features.mask)
+    x = maker.activation(f"{path}/depthwise", x, head.activation)
+    initializers = maker.layer_set.keras.initializers
+    x = maker.layers.Conv2D(
+        num_shapes * values,
+        1,
+        # As in both published implementations (facts of SSDLite, section 4.1).
+        kernel_initializer=initializers.RandomNormal(stddev=0.03),
+        bias_initializer=initializers.Constant(bias),
+        name=layer_name(path, "output"),
+    )(x)
+    return maker.layers.Reshape((-1, values), name=layer_name(path, "anchors"))(x)
+
+
+def _extras(
+    maker: LayerMaker, head: SsdLiteHead, features: Sequence[FeatureMap]
+) -> list[FeatureMap]:
+    fine, coarse = features
+    if head.conv_channels is not None:
+        coarse = _gated_pointwise(
+            maker,
+            "head",
+            coarse,
+            head.conv_channels,
+            ("head/conv", head.conv_activation),
+        )
+    levels = [fine, coarse]
+    for index, extra in enumerate(head.extras):
+        path = extra_path(index)
+        squeeze, output = f"{path}/squeeze", f"{path}/output"
+        below = _gated_pointwise(
+            maker,
+            squeeze,
+            levels[-1],
+            extra.squeezed_channels,
+            (squeeze, head.activation),
+        )
+        below = _depthwise(maker, f"{path}/depthwise", head, below, stride=2)
+        levels.append(
+            _gated_pointwise(
+                maker, output, below, extra.out_channels, (output, head.activation)
+            )
+        )
+    return levels
+
+
+def _pyramid(
+    maker: LayerMaker, head: FpnLiteHead, features: Sequence[FeatureMap]
+) -> list[FeatureMap]:
+    laterals = [
+        maker.pointwise(f"head/pyramid{index}/lateral", tap.x, head.channels)
+        for index, tap in enumerate(features)
+    ]
+    laterals = [
+        maker.batch_norm(f"head/pyramid{index}/lateral", x)(x)
+        for index, x in enumerate(laterals)
+    ]
+    x = laterals[-1]
+    levels = [FeatureMap(x)]
+    for index in range(len(laterals) - 2, -1, -1):
+        path = f"head/pyramid{index}"
+        x = maker.layers.UpSampling2D(name=layer_name(path, "double"))(x)
+        x = maker.layers.Add(name=layer_name(path, "add"))([laterals[index], x])
+        levels.insert(0, _separable(maker, path, head, FeatureMap(x), stride=1))
+    for index in range(len(laterals), len(head.anchors)):
+        levels.append(
+            _separable(maker, f"head/pyramid{index}", head, levels[-1], stride=2)
+        )
+    return levels
+
+
+def _separable(
+    maker: LayerMaker,
+    path: str,
+    head: FpnLiteHead,
+    features: FeatureMap,
+    *,
+    stride: int,
+) -> FeatureMap:
+    features = _depthwise(maker, f"{path}/depthwise", head, features, stride=stride)
+    output = f"{path}/output"
+    return _gated_pointwise(
+        maker, output, features, head.channels, (output, head.activation)
+    )
+
+
+def _depthwise(
+    maker: LayerMaker,
+    path: str,
+    head: DetectionHead,
+    features: FeatureMap,
+    *,
+    stride: int,
+) -> FeatureMap:
+    x = maker.depthwise(path, features.x, stride=stride)
+    x = scaled(maker.batch_norm(path, x), x, features.mask)
+    return FeatureMap(maker.activation(path, x, head.activation), features.mask)
+
+
+def _gated_pointwise(
+    maker: LayerMaker,
+    path: str,
+    features: FeatureMap,
+    channels: int,
+    group_and_activation: tuple[str, str],
+) -> FeatureMap:
+    group, activation = group_and_activation
+    x = maker.pointwise(path, features.x, channels)
+    x, mask = maker.gated_norm(path, x, group)
+    return FeatureMap(maker.activation(path, x, activation), mask)

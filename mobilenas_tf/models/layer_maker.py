@@ -1,0 +1,94 @@
+"""Named layers, and the gates on them: what every step of building a network needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mobilenas_tf.models.layer_set import Layer, LayerSet
+
+Tensor = Any
+# (a tensor of the network, the batch norm that makes the channels) -> mask [C]
+GateFunction = Callable[[Tensor, Layer | None], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureMap:
+    """Activations `[B, H, W, C]`, and the mask `[C]` of their channels if gated."""
+
+    x: Tensor
+    mask: Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerMaker:
+    """Makes named layers; what every step of the walk needs."""
+
+    layer_set: LayerSet
+    gates: Mapping[str, GateFunction]
+    output_of: Mapping[str, str]
+    batch_norm_momentum: float
+    batch_norm_epsilon: float
+    dropout_rate: float
+
+    @property
+    def layers(self) -> Any:
+        """The stock layers of the set's namespace."""
+        return self.layer_set.keras.layers
+
+    def mask(self, path: str, x: Tensor, norm: Layer | None = None) -> Tensor | None:
+        """Returns the mask `[C]` of the gate at `path`, None where there is none."""
+        return self.gates[path](x, norm) if path in self.gates else None
+
+    def batch_norm(self, path: str, x: Tensor) -> Layer:
+        """Returns the batch norm of x, built."""
+        layer = self.layer_set.batch_normalization(
+            momentum=self.batch_norm_momentum,
+            epsilon=self.batch_norm_epsilon,
+            name=layer_name(path, "bn"),
+        )
+        layer.build(x.shape)
+        return layer
+
+    def gated_norm(
+        self, path: str, x: Tensor, group: str
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns x normalised and masked by its group's gate, and the mask."""
+        norm = self.batch_norm(path, x)
+        mask = self.mask(group, x, norm)
+        return scaled(norm, x, mask), mask
+
+    def activation(self, path: str, x: Tensor, kind: str) -> Tensor:
+        """Returns x after an activation."""
+        if kind == "linear":
+            return x
+        return self.layer_set.activations[kind](name=layer_name(path, kind))(x)
+
+    def pointwise(self, path: str, x: Tensor, filters: int, groups: int = 1) -> Tensor:
+        """Returns x after a 1x1 convolution without bias."""
+        return self.layer_set.pointwise_convolution(
+            filters, 1, groups=groups, use_bias=False, name=layer_name(path, "conv")
+        )(x)
+
+    def depthwise(
+        self, path: str, x: Tensor, kernel_size: int = 3, stride: int = 1
+    ) -> Tensor:
+        """Returns x after a depthwise convolution without bias."""
+        return self.layer_set.depthwise_convolution(
+            kernel_size,
+            stride,
+            padding="same",
+            use_bias=False,
+            name=layer_name(path, "conv"),
+        )(x)
+
+
+def layer_name(*parts: str) -> str:
+    """Returns the Keras name of a path; Keras forbids slashes in names."""
+    return ".".join(parts).replace("/", ".")
+
+
+def scaled(norm: Layer, x: Tensor, mask: Tensor | None) -> Tensor:
+    """Returns x normalised, with scale and offset times the mask where there is one."""
+    return norm(x) if mask is None else norm(x, channel_scale=mask)
