@@ -28,6 +28,7 @@ from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.search.figs import search_figs
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.spaces import named_space
+from mobilenas_tf.training.classification import classification_task
 from mobilenas_tf.training.config import (
     AugmentationConfig,
     DataConfig,
@@ -121,16 +122,18 @@ def _run(pair: Pair) -> dict[str, Any]:
     )
     whole = getattr(network_cost(space.supernet), pair.metric)
     budget = BudgetConfig(**{f"max_{pair.metric}": (pair.share * whole,)})
+    training = TrainingConfig(epochs=_EPOCHS.value, seed=_SEED.value)
     with tempfile.TemporaryDirectory() as folder:
         run = open_run_dir(Path(folder) / "run", config={}, command=["budgets"])
         result = search_figs(
             space,
+            classification_task(data, label_smoothing=training.label_smoothing),
             data,
             run,
             config=config,
             budget=budget,
             optimizer=OptimizerConfig(learning_rate=0.8),
-            training=TrainingConfig(epochs=_EPOCHS.value, seed=_SEED.value),
+            training=training,
         )
     harden(result.supernet, result.selection)
     difference = max(

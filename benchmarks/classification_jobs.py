@@ -137,6 +137,7 @@ def run_search(
     """Searches, and returns seconds and the found networks by budget."""
     one_thread()
     from mobilenas_tf.search.figs import SNAPSHOTS, search_figs
+    from mobilenas_tf.training.classification import classification_task
     from mobilenas_tf.training.data import load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
@@ -144,17 +145,17 @@ def run_search(
     space = named_space(shared.space, num_classes=data.num_classes)
     shutil.rmtree(folder, ignore_errors=True)  # what was stopped would count too little
     run = open_run_dir(folder, config={"search": config, "budget": budget}, command=[])
+    training = TrainingConfig(epochs=shared.search_epochs, dropout_rate=0.0, seed=seed)
     started, cpu_started = time.monotonic(), time.process_time()
     search_figs(
         space,
+        classification_task(data, label_smoothing=training.label_smoothing),
         data,
         run,
         config=config,
         budget=budget,
         optimizer=shared.optimizer,
-        training=TrainingConfig(
-            epochs=shared.search_epochs, dropout_rate=0.0, seed=seed
-        ),
+        training=training,
     )
     seconds = time.monotonic() - started, time.process_time() - cpu_started
     folders = [folder, *sorted((folder / SNAPSHOTS).glob("*"))]

@@ -113,11 +113,13 @@ def our_step(task: Task) -> Step:
     """Returns the step in which we train a classifier."""
     import_tensorflow(task.threads)
     from mobilenas_tf.models.compact import build_network
+    from mobilenas_tf.training.classification import classification_objective
     from mobilenas_tf.training.optimizers import build_optimizer
-    from mobilenas_tf.training.trainer import ClassifierTrainer
+    from mobilenas_tf.training.trainer import NetworkTrainer
 
     network = build_network(task.architecture)
-    trainer = ClassifierTrainer(network, label_smoothing=LABEL_SMOOTHING)
+    objective = classification_objective(label_smoothing=LABEL_SMOOTHING)
+    trainer = NetworkTrainer(network, objective)
     trainer.compile(
         optimizer=build_optimizer(
             OPTIMIZER,

@@ -126,6 +126,7 @@ def gated_step(task: Task, space: SearchSpace) -> Step:
 def build_gated_trainer(space: SearchSpace, *, batch_size: int) -> Any:
     """Returns a search's trainer, as `search_figs` puts it together by default."""
     from mobilenas_tf.search.assembly import SearchAssembly
+    from mobilenas_tf.training.classification import classification_objective
 
     whole = network_cost(space.supernet).macs
     return SearchAssembly(
@@ -133,7 +134,8 @@ def build_gated_trainer(space: SearchSpace, *, batch_size: int) -> Any:
         FigsConfig(),
         BudgetConfig(max_macs=(BUDGET_SHARE * whole,)),
         OPTIMIZER,
-        TrainingConfig(epochs=EPOCHS, label_smoothing=LABEL_SMOOTHING),
+        TrainingConfig(epochs=EPOCHS),
+        classification_objective(label_smoothing=LABEL_SMOOTHING),
         steps_per_epoch=STEPS_PER_EPOCH,
         batch_size=batch_size,
     ).trainer()

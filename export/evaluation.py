@@ -11,7 +11,7 @@ import numpy as np
 
 from export.interpreter import load_interpreter, predict
 from mobilenas_tf.models.network_io import load_network
-from mobilenas_tf.training.loop import class_predictor
+from mobilenas_tf.training.classification import class_predictor
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,6 +47,7 @@ def main() -> None:
     from mobilenas_tf.reporting.terminal import format_table
     from mobilenas_tf.search.figs import check_search, search_figs
     from mobilenas_tf.spaces import named_space, space_image_size
+    from mobilenas_tf.training.classification import classification_task
     from mobilenas_tf.training.classifier import evaluate_classifier, train_classifier
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.results import (
@@ -107,6 +108,7 @@ def main() -> None:
     )
     found = search_figs(
         space,
+        classification_task(data, label_smoothing=search_training.label_smoothing),
         data,
         open_run("search"),
         config=config,

@@ -39,6 +39,7 @@ def main() -> None:
     flag_config.import_tensorflow()
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.search.figs import SNAPSHOTS, check_search, search_figs
+    from mobilenas_tf.training.classification import classification_task
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
@@ -65,6 +66,7 @@ def main() -> None:
     print(describe_balance(data))
     result = search_figs(
         space,
+        classification_task(data, label_smoothing=training.label_smoothing),
         data,
         run,
         config=config,

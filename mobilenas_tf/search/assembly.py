@@ -22,6 +22,7 @@ from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.optimizers import build_optimizer
 from mobilenas_tf.training.search_trainer import SearchTrainer
+from mobilenas_tf.training.task import Objective
 
 # Log-odds that a gate can travel in a search; decides Adam's default learning rate.
 GATE_TRAVEL = 140.0
@@ -38,6 +39,7 @@ class SearchAssembly:
     budget: BudgetConfig
     optimizer: OptimizerConfig
     training: TrainingConfig
+    objective: Objective
     steps_per_epoch: int
     batch_size: int
 
@@ -81,6 +83,7 @@ class SearchAssembly:
         start_cost = cost(supernet.expected_widths(supernet.priced_channels()))
         trainer = SearchTrainer(
             supernet,
+            self.objective,
             expected_cost=cost,
             schedule=budget_schedule(
                 self.config, self.budget, start_cost=float(start_cost)
@@ -91,7 +94,6 @@ class SearchAssembly:
             controller_gain=_SCALE_GAIN
             if self.config.gate == "batch_norm_scale"
             else 1,
-            label_smoothing=self.training.label_smoothing,
             name="search_trainer",
         )
         trainer.compile(*self.optimizers(supernet))

@@ -26,9 +26,9 @@ from mobilenas_tf.search.live_shrinking import LiveShrinking
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
-from mobilenas_tf.training.data import ClassificationData
-from mobilenas_tf.training.loop import class_predictor, evaluate_accuracy, run_epochs
+from mobilenas_tf.training.loop import run_epochs
 from mobilenas_tf.training.run_dir import RunDir
+from mobilenas_tf.training.task import Task, TrainingData
 
 # A search whose expected cost ends over this share of the budget was too short.
 _LATE = 1.1
@@ -82,7 +82,8 @@ def check_budget(space: SearchSpace, budget: BudgetConfig) -> None:
 
 def search_figs(
     space: SearchSpace,
-    data: ClassificationData,
+    task: Task,
+    data: TrainingData,
     run: RunDir,
     *,
     config: FigsConfig,
@@ -99,7 +100,8 @@ def search_figs(
 
     Args:
         space: A space whose supernet has the data's classes.
-        data: Training and validation images.
+        task: What the networks are to do.
+        data: Training images.
         run: Run folder; a search that was stopped there goes on.
         config: The method's options.
         budget: What the networks may cost.
@@ -118,6 +120,7 @@ def search_figs(
         budget,
         optimizer,
         training,
+        task.objective,
         steps_per_epoch=data.steps_per_epoch,
         batch_size=data.config.batch_size,
     )
@@ -133,7 +136,7 @@ def search_figs(
         dead_below=0.5 if config.gate == "batch_norm_scale" else config.dead_below,
         retrace_steps=config.retrace_steps if config.live_shrinking else math.inf,
     )
-    course = _Course(shrinking, data, run, _stage_ends(trainer.schedule, training))
+    course = _Course(shrinking, task, run, _stage_ends(trainer.schedule, training))
     last = run_epochs(
         trainer,
         data.train_epoch,
@@ -171,11 +174,11 @@ class _Course:
     """What happens between the epochs of a search."""
 
     shrinking: LiveShrinking
-    data: ClassificationData
+    task: Task
     run: RunDir
     budget_at_epoch: Mapping[int, float]
-    # The supernet of the last evaluation and its compiled prediction.
-    predictor: tuple[Supernet, Callable[[tf.Tensor], tf.Tensor]] | None = None
+    # The supernet of the last evaluation and what evaluates it.
+    evaluator: tuple[Supernet, Callable[[], dict[str, float]]] | None = None
 
     @property
     def supernet(self) -> Supernet:
@@ -184,17 +187,15 @@ class _Course:
     def evaluate(self) -> dict[str, float]:
         """Returns the figures of an epoch."""
         supernet = self.supernet
-        if self.predictor is None or self.predictor[0] is not supernet:
-            self.predictor = supernet, class_predictor(supernet.model)
+        if self.evaluator is None or self.evaluator[0] is not supernet:
+            self.evaluator = supernet, self.task.evaluator(supernet.model)
         is_open = {
             path: tf.cast(p > 0.5, tf.float32)
             for path, p in supernet.keep_probabilities().items()
         }
         expected_cost = self.shrinking.trainer.expected_cost
         return {
-            "validation_accuracy": evaluate_accuracy(
-                self.predictor[1], self.data.validation()
-            ),
+            **self.evaluator[1](),
             "derived_cost": float(expected_cost(supernet.expected_widths(is_open))),
             "gate_entropy": _mean_entropy(supernet, self.shrinking.space),
             "supernet_macs": network_cost(supernet.space.supernet).macs,
@@ -216,15 +217,14 @@ class _Course:
         """Derives the network of a budget and writes it into a folder of the run's."""
         metric = self.shrinking.metric
         found = derive_network(self.supernet, metric=metric, budget=budget)
+        figures = self.task.evaluator(found.network)()
         write_found(
             self.run.path / folder,
             found,
             self.shrinking.space,
             metric=metric,
             budget=budget,
-            validation_accuracy=evaluate_accuracy(
-                class_predictor(found.network), self.data.validation()
-            ),
+            figures={self.task.score: figures[self.task.score]},
         )
         return found
 

@@ -72,7 +72,7 @@ def write_found(
     *,
     metric: str,
     budget: float,
-    validation_accuracy: float,
+    figures: Mapping[str, float],
 ) -> None:
     """Writes `architecture.json`, the inherited weights and `search.json`.
 
@@ -82,7 +82,8 @@ def write_found(
         space: The space with which the search began.
         metric: What the budget counts.
         budget: The budget.
-        validation_accuracy: Of the found network with its inherited weights.
+        figures: Of the found network with its inherited weights; they are written with
+            `inherited_` in front of their names.
     """
     cost, whole = found.cost, network_cost(space.supernet)
     document = {
@@ -93,7 +94,7 @@ def write_found(
         "supernet": space.supernet,
         "supernet_cost": {"macs": whole.macs, "params": whole.params},
         "derived_cost": {"macs": cost.macs, "params": cost.params},
-        "inherited_validation_accuracy": validation_accuracy,
+        **{f"inherited_{name}": value for name, value in figures.items()},
         "width_scale": found.selection.width_scale,
         "widths": whole_widths(space, found.selection.widths),
         "probabilities": _summary(space, found.supernet.keep_probabilities()),

@@ -9,20 +9,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from mobilenas_tf.models.compact import build_network
-from mobilenas_tf.models.network_io import save_network
 from mobilenas_tf.spec import Architecture
+from mobilenas_tf.training.classification import (
+    class_predictor,
+    classification_task,
+    predict_classes,
+)
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.data import ClassificationData
-from mobilenas_tf.training.loop import (
-    class_predictor,
-    evaluate_accuracy,
-    predict_classes,
-    run_epochs,
-)
-from mobilenas_tf.training.optimizers import build_optimizer, ema_weights
+from mobilenas_tf.training.fit import train_network
 from mobilenas_tf.training.run_dir import RunDir
-from mobilenas_tf.training.trainer import ClassifierTrainer
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,64 +39,17 @@ def train_classifier(
     initialize: Callable[[keras.Model], None] | None = None,
     phase: str = "train",
 ) -> keras.Model:
-    """Trains a network and writes architecture and weights into the run folder.
-
-    A run that was stopped goes on. With averaged weights (`ema_decay`) these are what
-    is evaluated and written.
-
-    Args:
-        architecture: Must have the data's classes and image size.
-        data: Training and validation images.
-        run: Run folder.
-        optimizer: Of the weights.
-        training: Length and regularisation.
-        initialize: Sets the initial weights; None leaves them random.
-        phase: Name of this training in the metrics.
-
-    Returns:
-        The trained network.
-    """
-    keras.utils.set_random_seed(training.seed)
-    network = build_network(
+    """Trains a classifier; see `train_network`."""
+    return train_network(
         architecture,
-        dropout_rate=training.dropout_rate,
-        batch_norm_momentum=training.batch_norm_momentum,
-    )
-    if initialize is not None:
-        initialize(network)
-    trainer = ClassifierTrainer(
-        network, label_smoothing=training.label_smoothing, name="classifier_trainer"
-    )
-    variables = network.trainable_variables
-    trainer.compile(
-        optimizer=build_optimizer(
-            optimizer,
-            variables,
-            steps_per_epoch=data.steps_per_epoch,
-            epochs=training.epochs,
-            batch_size=data.config.batch_size,
-        )
-    )
-    predict = class_predictor(network)
-
-    def evaluate() -> dict[str, float]:
-        with ema_weights(trainer.optimizer, variables):
-            accuracy = evaluate_accuracy(predict, data.validation())
-        return {"validation_accuracy": accuracy}
-
-    run_epochs(
-        trainer,
-        data.train_epoch,
-        epochs=training.epochs,
-        run=run,
+        classification_task(data, label_smoothing=training.label_smoothing),
+        data,
+        run,
+        optimizer=optimizer,
+        training=training,
+        initialize=initialize,
         phase=phase,
-        evaluate=evaluate,
-        checkpoint_every_epochs=training.checkpoint_every_epochs,
     )
-    if trainer.optimizer.use_ema:
-        trainer.optimizer.finalize_variable_values(variables)
-    save_network(run.path, architecture, network)
-    return network
 
 
 def evaluate_classifier(network: keras.Model, data: ClassificationData) -> Evaluation:

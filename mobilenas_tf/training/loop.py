@@ -8,10 +8,9 @@ traces it once for a whole run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
@@ -34,6 +33,15 @@ class Resizing(Protocol):
         ...
 
 
+# What a line of progress shows of a step's or an epoch's figures.
+_SHOWN = {
+    "loss": "loss {:.3f}",
+    "class_loss": "classes {:.3f}",
+    "box_loss": "boxes {:.3f}",
+    "accuracy": "accuracy {:.1%}",
+    "validation_accuracy": "validation {:.1%}",
+    "validation_ap": "validation mAP {:.3f}",
+}
 # Seconds between two updates of the progress bar.
 _PROGRESS_INTERVAL = 0.5
 
@@ -102,42 +110,6 @@ def run_epochs(
             manager.save(checkpoint_number=epoch + 1)
     writer.close()
     return row
-
-
-def class_predictor(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a compiled function of images `[B, H, W, 3]` to top-1 classes `[B]`.
-
-    Make it once for a model: each call of this function traces anew.
-    """
-    height, width = model.inputs[0].shape[1:3]
-
-    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)])
-    def predict(images: tf.Tensor) -> tf.Tensor:
-        return tf.argmax(model(images, training=False), axis=-1)
-
-    return predict.get_concrete_function()
-
-
-def predict_classes(
-    predict: Callable[[tf.Tensor], tf.Tensor], batches: Iterable[Any]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `(labels [N], predicted classes [N])` over all batches.
-
-    Args:
-        predict: From `class_predictor`.
-        batches: `(images, integer labels [B])`.
-    """
-    pairs = [(np.asarray(labels), np.asarray(predict(x))) for x, labels in batches]
-    labels, predicted = zip(*pairs, strict=True)
-    return np.concatenate(labels), np.concatenate(predicted)
-
-
-def evaluate_accuracy(
-    predict: Callable[[tf.Tensor], tf.Tensor], batches: Iterable[Any]
-) -> float:
-    """Returns the share of right top-1 answers, in [0, 1]; arguments as above."""
-    labels, predicted = predict_classes(predict, batches)
-    return float(np.mean(labels == predicted))
 
 
 def _checkpoint_manager(
@@ -211,16 +183,16 @@ def _floats(figures: Mapping[str, tf.Tensor]) -> dict[str, float]:
 
 
 def _summary(figures: Mapping[str, Any]) -> str:
-    text = f"loss {figures['loss']:.3f}, accuracy {figures['accuracy']:.1%}"
-    if "validation_accuracy" in figures:
-        text += f", validation {figures['validation_accuracy']:.1%}"
+    parts = [
+        text.format(figures[name]) for name, text in _SHOWN.items() if name in figures
+    ]
     if "expected_cost" in figures:
-        text += (
-            f", cost {figures['expected_cost'] / 1e6:.3f} M"
+        parts.append(
+            f"cost {figures['expected_cost'] / 1e6:.3f} M"
             f" (due now {figures['target_cost'] / 1e6:.3f} M)"
             f", {figures['channels_alive']:.0f} channels alive"
         )
-    return text
+    return ", ".join(parts)
 
 
 def _write_summary(writer: tf.summary.SummaryWriter, row: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ from mobilenas_tf.training.budget import (
     BudgetSchedule,
     PenaltyController,
 )
-from mobilenas_tf.training.trainer import classification_loss, random_state
+from mobilenas_tf.training.task import Objective
+from mobilenas_tf.training.trainer import random_state
 
 Penalty = Literal["probability", "sample"]
 
@@ -41,6 +42,7 @@ class SearchTrainer(keras.Model):
     def __init__(
         self,
         supernet: Supernet,
+        objective: Objective,
         *,
         expected_cost: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
         schedule: BudgetSchedule,
@@ -48,13 +50,13 @@ class SearchTrainer(keras.Model):
         total_steps: int,
         penalty: Penalty = "probability",
         controller_gain: float = 1.0,
-        label_smoothing: float = 0.0,
         **kwargs,
     ):
         """Wraps a supernet.
 
         Args:
             supernet: The gated network.
+            objective: The task's loss.
             expected_cost: `{width path: expected channels []} -> cost []`.
             schedule: Target cost by progress.
             temperature: `progress -> temperature` of all gates that have one.
@@ -62,7 +64,6 @@ class SearchTrainer(keras.Model):
             penalty: Whether the cost is taken of the gates' probabilities or of the
                 step's sampled masks.
             controller_gain: Factor on both gains of the penalty's controller.
-            label_smoothing: Of the task's loss.
             **kwargs: `name`.
         """
         super().__init__(**kwargs)
@@ -71,12 +72,12 @@ class SearchTrainer(keras.Model):
                 f"penalty must be probability or sample. Received: penalty={penalty!r}"
             )
         self.supernet = supernet
+        self.objective = objective
         self.expected_cost = expected_cost
         self.schedule = schedule
         self.temperature = temperature
         self.total_steps = total_steps
         self.penalty = penalty
-        self.label_smoothing = label_smoothing
         self.controller = PenaltyController(
             total_steps=total_steps,
             proportional=controller_gain * PROPORTIONAL_GAIN,
@@ -85,8 +86,9 @@ class SearchTrainer(keras.Model):
         )
         self.controller.build()
         names = ("loss", "expected_cost", "target_cost", "penalty_strength")
-        self.means = {name: keras.metrics.Mean(name=name) for name in names}
-        self.accuracy_metric = keras.metrics.CategoricalAccuracy(name="accuracy")
+        self.means = {
+            name: keras.metrics.Mean(name=name) for name in (*names, *objective.figures)
+        }
         self.alive_metric = keras.metrics.Mean(name="channels_alive")
 
     def adopt(
@@ -120,15 +122,15 @@ class SearchTrainer(keras.Model):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics that `train_step` updates."""
-        return [*self.means.values(), self.accuracy_metric, self.alive_metric]
+        return [*self.means.values(), self.alive_metric]
 
     def call(self, inputs, training=None):
-        """Returns logits `[B, K]`."""
+        """Returns the supernet's outputs."""
         return self.supernet.model(inputs, training=training)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes one step on a batch and returns the running means of the metrics."""
-        images, labels, weights = data
+        images, *targets = data
         progress = tf.cast(self.optimizer.iterations, tf.float32) / self.total_steps
         self._set_temperature(progress)
         target = self.schedule.target(progress)
@@ -138,10 +140,8 @@ class SearchTrainer(keras.Model):
         weight_variables = self.supernet.weight_variables
         logits_variables = self.supernet.architecture_variables
         with tf.GradientTape() as tape:
-            logits, masks = self.supernet.masked_model(images, training=True)
-            task_loss = classification_loss(
-                labels, logits, weights, label_smoothing=self.label_smoothing
-            )
+            outputs, masks = self.supernet.masked_model(images, training=True)
+            task_loss, figures = self.objective.loss(outputs, *targets)
             if self.penalty == "sample":
                 cost = self.expected_cost(self.supernet.expected_widths(masks))
             else:
@@ -153,10 +153,15 @@ class SearchTrainer(keras.Model):
             self.architecture_optimizer.apply(
                 gradients[len(weight_variables) :], logits_variables
             )
-        values = (task_loss, cost, target, strength)
-        for mean, value in zip(self.means.values(), values, strict=True):
-            mean.update_state(value)
-        self.accuracy_metric.update_state(labels, logits)
+        figures = {
+            "loss": task_loss,
+            "expected_cost": cost,
+            "target_cost": target,
+            "penalty_strength": strength,
+            **figures,
+        }
+        for name, value in figures.items():
+            self.means[name].update_state(value)
         self.alive_metric.reset_state()
         self.alive_metric.update_state(self._channels_alive())
         return {metric.name: metric.result() for metric in self.metrics}

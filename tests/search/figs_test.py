@@ -16,6 +16,7 @@ from mobilenas_tf.search.figs import (
 )
 from mobilenas_tf.space import SearchSpace, width_space
 from mobilenas_tf.spec import SqueezeExcite
+from mobilenas_tf.training.classification import classification_task
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.run_dir import RunDir
 from tests.training.synthetic import colour_data, small_space
@@ -27,9 +28,11 @@ SMALLEST = network_cost(SPACE.resolve(SPACE.smallest()))
 
 
 def search(path, budget, *, space=SPACE, data=None, epochs=EPOCHS, **options):
+    data = data or colour_data(num_train=128)
     return search_figs(
         space,
-        data or colour_data(num_train=128),
+        classification_task(data, label_smoothing=0.1),
+        data,
         RunDir(path),
         config=FigsConfig(**options),
         budget=budget,

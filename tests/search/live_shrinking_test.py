@@ -14,6 +14,7 @@ from mobilenas_tf.models.derive import select_live_channels
 from mobilenas_tf.models.supernet import build_supernet_model
 from mobilenas_tf.search.live_shrinking import LiveShrinking, supernet_cuts
 from mobilenas_tf.training.budget import BudgetSchedule
+from mobilenas_tf.training.classification import classification_objective
 from mobilenas_tf.training.optimizers import carry_state
 from mobilenas_tf.training.search_trainer import SearchTrainer
 from tests.models.random_networks import (
@@ -194,6 +195,7 @@ def live_shrinking(tmp_path, *, steps_done=0, retrace_steps=10.0, budget=1.0):
     supernet = build(space)
     trainer = SearchTrainer(
         supernet,
+        classification_objective(),
         expected_cost=cost_function(space.supernet, "macs"),
         schedule=BudgetSchedule(start_cost=2e4, budgets=(budget,)),
         temperature=None,

@@ -10,15 +10,11 @@ import tensorflow as tf
 from mobilenas_tf.costs.network import cost_function
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.training.budget import BudgetSchedule
-from mobilenas_tf.training.loop import (
-    class_predictor,
-    evaluate_accuracy,
-    predict_classes,
-    run_epochs,
-)
+from mobilenas_tf.training.classification import classification_objective
+from mobilenas_tf.training.loop import run_epochs
 from mobilenas_tf.training.run_dir import RunDir
 from mobilenas_tf.training.search_trainer import SearchTrainer
-from mobilenas_tf.training.trainer import ClassifierTrainer
+from mobilenas_tf.training.trainer import NetworkTrainer
 from tests.training.synthetic import (
     all_weights,
     colour_data,
@@ -37,7 +33,7 @@ class Killed(Exception):
 
 def classifier_trainer(dropout_rate=0.5):
     keras.utils.set_random_seed(0)
-    trainer = ClassifierTrainer(linear_network(dropout_rate))
+    trainer = NetworkTrainer(linear_network(dropout_rate), classification_objective())
     trainer.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9))
     return trainer
 
@@ -47,6 +43,7 @@ def search_trainer():
     supernet = small_supernet()
     trainer = SearchTrainer(
         supernet,
+        classification_objective(),
         expected_cost=cost_function(supernet.space.supernet, "macs"),
         schedule=BudgetSchedule(start_cost=2e4, budgets=(1e4,), warmup=0.0),
         temperature=lambda progress: 0.5 - 0.4 * progress,
@@ -180,7 +177,7 @@ def test_a_row_holds_the_epochs_figures(tmp_path):
 
 def test_figures_are_means_over_one_epoch(tmp_path):
     keras.utils.set_random_seed(0)
-    trainer = ClassifierTrainer(linear_network())
+    trainer = NetworkTrainer(linear_network(), classification_objective())
     trainer.compile(optimizer=keras.optimizers.SGD(0.0))
     train(trainer, tmp_path, 2)
     (first,), (second,) = rows_of(tmp_path, "loss")
@@ -236,7 +233,9 @@ def test_no_readable_checkpoint_is_an_error_that_leaves_the_rows(tmp_path, how):
 
 def test_checkpoints_of_another_network_are_an_error_in_one_sentence(tmp_path):
     stopped_run(tmp_path, epochs=1)
-    other = ClassifierTrainer(build_network(small_architecture()))
+    other = NetworkTrainer(
+        build_network(small_architecture()), classification_objective()
+    )
     other.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9))
     with pytest.raises(ValueError, match="must hold a checkpoint that can be read"):
         train(other, tmp_path, 2)
@@ -289,36 +288,6 @@ def test_the_step_is_traced_once_for_all_epochs(tmp_path):
     trainer.train_step = counted
     train(trainer, tmp_path, 3)
     assert len(traces) == 1
-
-
-def bright_pixel_network():
-    """Returns a network whose logits are the first pixel's three channels."""
-    image = keras.Input((8, 8, 3))
-    return keras.Model(image, image[:, 0, 0])
-
-
-def test_predictions_and_accuracy_over_batches_of_any_size():
-    classes = np.array([0, 1, 2, 2, 1])
-    images = np.zeros((5, 8, 8, 3), "float32")
-    images[np.arange(5), 0, 0, classes] = 1.0
-    labels = np.array([0, 1, 1, 2, 0])
-    batches = [(images[:2], labels[:2]), (images[2:], labels[2:])]
-    predict = class_predictor(bright_pixel_network())
-    found_labels, predicted = predict_classes(predict, batches)
-    np.testing.assert_array_equal(found_labels, labels)
-    np.testing.assert_array_equal(predicted, classes)
-    assert evaluate_accuracy(predict, batches) == pytest.approx(3 / 5)
-
-
-def test_the_predictor_is_traced_once_and_infers():
-    network = linear_network(dropout_rate=0.9)
-    predict = class_predictor(network)
-    images = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype("float32")
-    expected = np.array(network(images)).argmax(axis=-1)
-    for count in (6, 3, 1):
-        np.testing.assert_array_equal(predict(images[:count]), expected[:count])
-    # A graph made beforehand: no call can trace another.
-    assert isinstance(predict, tf.types.experimental.ConcreteFunction)
 
 
 def test_a_checkpoint_of_another_folder_is_no_hindrance(tmp_path):

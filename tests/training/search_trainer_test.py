@@ -7,6 +7,7 @@ from mobilenas_tf.costs.network import cost_function, network_cost
 from mobilenas_tf.layers.gates import BatchNormScaleGate, HardConcreteGate
 from mobilenas_tf.models.supernet import build_supernet_model
 from mobilenas_tf.training.budget import BudgetSchedule
+from mobilenas_tf.training.classification import classification_objective
 from mobilenas_tf.training.search_trainer import SearchTrainer
 from tests.training.synthetic import (
     all_weights,
@@ -37,7 +38,7 @@ def search_trainer(supernet=None, *, rates=(0.05, 0.1), **options):
         "total_steps": TOTAL_STEPS,
         **options,
     }
-    trainer = SearchTrainer(supernet, **settings)
+    trainer = SearchTrainer(supernet, classification_objective(), **settings)
     weight_optimizer = keras.optimizers.SGD(rates[0], momentum=0.9)
     weight_optimizer.build(supernet.weight_variables)
     trainer.compile(weight_optimizer, keras.optimizers.SGD(rates[1]))

@@ -1,0 +1,86 @@
+"""Training one network for a task, in a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+from mobilenas_tf.models.compact import build_network
+from mobilenas_tf.models.network_io import save_network
+from mobilenas_tf.spec import Architecture
+from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
+from mobilenas_tf.training.loop import run_epochs
+from mobilenas_tf.training.optimizers import build_optimizer, ema_weights
+from mobilenas_tf.training.run_dir import RunDir
+from mobilenas_tf.training.task import Task, TrainingData
+from mobilenas_tf.training.trainer import NetworkTrainer
+
+
+def train_network(
+    architecture: Architecture,
+    task: Task,
+    data: TrainingData,
+    run: RunDir,
+    *,
+    optimizer: OptimizerConfig,
+    training: TrainingConfig,
+    initialize: Callable[[keras.Model], None] | None = None,
+    phase: str = "train",
+) -> keras.Model:
+    """Trains a network and writes architecture and weights into the run folder.
+
+    A run that was stopped goes on. With averaged weights (`ema_decay`) these are what
+    is evaluated and written.
+
+    Args:
+        architecture: Must have the data's classes and image size.
+        task: What it is trained for.
+        data: Training images.
+        run: Run folder.
+        optimizer: Of the weights.
+        training: Length and regularisation.
+        initialize: Sets the initial weights; None leaves them random.
+        phase: Name of this training in the metrics.
+
+    Returns:
+        The trained network.
+    """
+    keras.utils.set_random_seed(training.seed)
+    network = build_network(
+        architecture,
+        dropout_rate=training.dropout_rate,
+        batch_norm_momentum=training.batch_norm_momentum,
+    )
+    if initialize is not None:
+        initialize(network)
+    trainer = NetworkTrainer(network, task.objective, name="network_trainer")
+    variables = network.trainable_variables
+    trainer.compile(
+        optimizer=build_optimizer(
+            optimizer,
+            variables,
+            steps_per_epoch=data.steps_per_epoch,
+            epochs=training.epochs,
+            batch_size=data.config.batch_size,
+        )
+    )
+    validate = task.evaluator(network)
+
+    def evaluate() -> dict[str, float]:
+        with ema_weights(trainer.optimizer, variables):
+            return validate()
+
+    run_epochs(
+        trainer,
+        data.train_epoch,
+        epochs=training.epochs,
+        run=run,
+        phase=phase,
+        evaluate=evaluate,
+        checkpoint_every_epochs=training.checkpoint_every_epochs,
+    )
+    if trainer.optimizer.use_ema:
+        trainer.optimizer.finalize_variable_values(variables)
+    save_network(run.path, architecture, network)
+    return network
