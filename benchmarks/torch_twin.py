@@ -10,7 +10,13 @@ import torch  # pyright: ignore[reportMissingImports]  # optional
 from torch import nn  # pyright: ignore[reportMissingImports]  # optional
 
 from mobilenas_tf.layers.convolutions import same_padding
-from mobilenas_tf.spec import Architecture, Block, InvertedResidual, walk_blocks
+from mobilenas_tf.spec import (
+    Architecture,
+    Block,
+    Head,
+    InvertedResidual,
+    walk_blocks,
+)
 
 _ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 _BATCH_NORM_SHARE = 0.01  # of a batch in the moving statistics, as in build_network
@@ -28,6 +34,7 @@ def build_torch_network(architecture: Architecture) -> nn.Module:
     blocks = list(walk_blocks(architecture))
     if (
         not all(_is_covered(block) for _, block, _ in blocks)
+        or not isinstance(head, Head)
         or head.conv_channels is None
         or head.hidden_channels is not None
         or architecture.input_normalization != "symmetric"

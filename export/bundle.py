@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,14 +81,65 @@ def export_run(
     images = np.concatenate([images for images, _ in batches])[:max_parity_images]
     labels = np.concatenate([labels for _, labels in batches])[:max_parity_images]
     parity = compare_outputs(network, content, images, labels)
-    path = run_path / tflite_name(config)
-    write_bytes_atomically(path, content)
-    made_by = {
-        "export": config,
-        "data": data.config,
-        "parity": parity,
-        **describe_provenance(command),
-    }
-    write_json(path.with_suffix(".json"), made_by)
+    path = write_file(
+        run_path,
+        content,
+        config,
+        {"data": data.config, "parity": parity},
+        command=command,
+    )
     write_json(run_path / "parity.json", {"model": path.name, **parity.to_json()})
     return ExportedFile(path, len(content), parity)
+
+
+def export_detector(
+    run_path: Path,
+    calibration_images: Callable[[int], np.ndarray],
+    config: ExportConfig,
+    *,
+    data_config: Any,
+    command: list[str],
+) -> Path:
+    """Converts the trained detector of a run; returns the written file.
+
+    How good it is, is left to the caller: `detection` evaluates files as well.
+
+    Args:
+        run_path: Folder of a finished training.
+        calibration_images: `count -> [count, S, S, 3]` images in [-1, 1].
+        config: How to convert.
+        data_config: Where these images are from, to be noted.
+        command: The command line, for provenance.
+    """
+    _, network = load_network(run_path, layer_set=STOCK)
+    images = (
+        calibration_images(config.calibration_images)
+        if config.quantization == "int8"
+        else None
+    )
+    content = convert_to_tflite(network, config, images)
+    return write_file(run_path, content, config, {"data": data_config}, command=command)
+
+
+def write_file(
+    run_path: Path,
+    content: bytes,
+    config: ExportConfig,
+    made_by: Mapping[str, Any],
+    *,
+    command: list[str],
+) -> Path:
+    """Writes a `.tflite` file into a run folder, beside it a JSON of what made it.
+
+    Args:
+        run_path: Folder of a finished training.
+        content: Of the file.
+        config: How it was converted.
+        made_by: What else to note.
+        command: The command line, for provenance.
+    """
+    path = run_path / tflite_name(config)
+    write_bytes_atomically(path, content)
+    document = {"export": config, **made_by, **describe_provenance(command)}
+    write_json(path.with_suffix(".json"), document)
+    return path

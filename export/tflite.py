@@ -1,4 +1,4 @@
-"""Conversion of a Keras 3 classifier into a `.tflite` file.
+"""Conversion of a Keras 3 network into a `.tflite` file.
 
 Running such a file is left to `interpreter.py`, comparing it with the network it was
 made from to `parity.py`.
@@ -25,12 +25,14 @@ def convert_to_tflite(
 ) -> bytes:
     """Returns the model as the content of a `.tflite` file of batch size 1.
 
-    Its signature `serving_default` takes `image` and gives `logits`. With uint8 input
-    the file takes raw pixels. Int8 weights have one scale per output channel.
+    Its signature `serving_default` takes `image` and gives `logits`, or the outputs of
+    the model by name where it has several: a detector's scores and boxes never share a
+    scale. With uint8 input the file takes raw pixels. Int8 weights have one scale per
+    output channel.
 
     Args:
         model: From images `[B, H, W, 3]`, float32 in [-1, 1], H and W fixed, to
-            logits `[B, K]`.
+            logits `[B, K]` or to a dict of outputs.
         config: Quantisation, type of input and output, size of the calibration set.
         representative_images: `[B, H, W, 3]`, float in [-1, 1], as the network will
             see them in use. Only int8 looks at them, and needs them.
@@ -84,11 +86,15 @@ def _write_saved_model(
     # Not TFLiteConverter.from_concrete_functions: with a Keras 3 model it leaves the
     # variables behind and the file gives NaN. A fixed batch keeps the graph free of
     # shape arithmetic.
+    def named_outputs(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = model(image, training=False)
+        return outputs if isinstance(outputs, dict) else {"logits": outputs}
+
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(
         "serving_default",
-        lambda image: {"logits": model(image, training=False)},
+        named_outputs,
         input_signature=[tf.TensorSpec(input_shape, tf.float32, name="image")],
     )
     archive.write_out(directory, verbose=False)

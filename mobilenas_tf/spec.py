@@ -343,3 +343,16 @@ def describe_block(block: Block) -> str:
     if block.squeeze_excite is not None:
         parts.append(f"SE {block.squeeze_excite.hidden_channels}")
     return ", ".join([*parts, block.activation])
+
+
+def describe_head_layer(head: Head | DetectionHead, path: str) -> str:
+    """Returns a part of the head, as costs name it, in a few words."""
+    if isinstance(head, Head):
+        return "classifier"
+    name = path.removeprefix("head/")
+    if name.startswith("level"):
+        num_shapes = len(head.anchors[int(name.removeprefix("level"))])
+        return f"scores and boxes of {num_shapes} anchors a cell"
+    if name.startswith("extra"):
+        return "1x1, 3x3 depthwise of stride 2, 1x1"
+    return "1x1 convolution" if name == "conv" else "feature pyramid"

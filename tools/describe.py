@@ -3,12 +3,15 @@
 Example:
   python -m tools.describe --architecture=mobilenet_v3_large
   python -m tools.describe --architecture=runs/search --json
+  python -m tools.describe --architecture=mobilenet_v3_large --detector=ssdlite \
+      --image_size_px=320 --num_classes=80
 """
 
 from __future__ import annotations
 
 from absl import flags
 
+from detection.config import HeadConfig
 from tools import flag_config, network_flags, run_flags
 
 
@@ -17,7 +20,12 @@ def main() -> None:
     from mobilenas_tf.architecture_source import open_architecture
     from mobilenas_tf.costs.network import layer_costs, network_cost
     from mobilenas_tf.reporting.terminal import format_table
-    from mobilenas_tf.spec import describe_block, walk_blocks, with_head
+    from mobilenas_tf.spec import (
+        describe_block,
+        describe_head_layer,
+        walk_blocks,
+        with_head,
+    )
 
     values = flags.FLAGS
     architecture = with_head(
@@ -25,6 +33,14 @@ def main() -> None:
         num_classes=values.num_classes,
         image_size_px=values.image_size_px,
     )
+    if values.detector is not None:
+        from detection.heads import with_detection_head
+
+        architecture = with_detection_head(
+            architecture,
+            HeadConfig(head=values.detector),
+            num_classes=architecture.head.num_classes,
+        )
     cost = network_cost(architecture)
     blocks = {path: block for path, block, _ in walk_blocks(architecture)}
     blocks.update({"stem": architecture.stem})
@@ -33,7 +49,7 @@ def main() -> None:
             "layer": layer.path,
             "what": describe_block(blocks[layer.path])
             if layer.path in blocks
-            else "classifier",
+            else describe_head_layer(architecture.head, layer.path),
             "output": f"{layer.out_size_px}x{layer.out_size_px}x{layer.out_channels}",
             "macs": layer.cost.macs,
             "params": layer.cost.params,
@@ -58,6 +74,12 @@ def main() -> None:
 
 network_flags.define_architecture()
 flags.DEFINE_integer("image_size_px", None, "Input size; by default its own.")
+flags.DEFINE_enum(
+    "detector",
+    None,
+    ["ssdlite", "fpnlite"],
+    "With this detection head; by default the architecture's own head.",
+)
 flags.DEFINE_integer("num_classes", None, "Classes; by default its own.")
 run_flags.define_json()
 

@@ -2,15 +2,28 @@
 
 Example:
   python -m tools.export_tflite --run=runs/train --dataset=digits --quantization=int8
+  python -m tools.export_tflite --run=runs/detector
+
+A detector is exported and evaluated with the data that it was trained on, unless
+--dataset or --data_dir say otherwise.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from absl import flags
 
+from detection.config import (
+    DetectionDataConfig,
+    PostprocessConfig,
+    SceneAugmentationConfig,
+)
 from export.config import ExportConfig
+from mobilenas_tf.architecture_source import open_architecture
+from mobilenas_tf.json_io import from_plain, read_json
+from mobilenas_tf.spec import Architecture, Head
 from mobilenas_tf.training.config import AugmentationConfig, DataConfig
 from tools import flag_config, run_flags
 
@@ -19,17 +32,26 @@ def main() -> None:
     """Exports what the flags describe."""
     run_path = Path(flags.FLAGS.run)
     config = flag_config.config_from_flags(ExportConfig)
+    architecture = open_architecture(run_path)
 
     flag_config.import_tensorflow()
+    if isinstance(architecture.head, Head):
+        _export_classifier(run_path, config, architecture)
+    else:
+        _export_detector(run_path, config)
+
+
+def _export_classifier(
+    run_path: Path, config: ExportConfig, architecture: Architecture
+) -> None:
     from export.bundle import export_run
-    from mobilenas_tf.architecture_source import open_architecture
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.training.data import load_classification_data
     from mobilenas_tf.training.results import update_summary
 
     data = load_classification_data(
         flag_config.config_from_flags(
-            DataConfig, image_size_px=open_architecture(run_path).image_size_px
+            DataConfig, image_size_px=architecture.image_size_px
         ),
         AugmentationConfig(),
     )
@@ -56,6 +78,70 @@ def main() -> None:
         f"answers on {parity.num_images:,} images: {exported.path} "
         f"({exported.num_bytes / 1e3:.0f} kB)",
     )
+
+
+def _export_detector(run_path: Path, config: ExportConfig) -> None:
+    from detection.data import load_detection_data
+    from detection.task import file_detector
+    from detection.trainer import evaluate_detector, evaluate_network
+    from export.bundle import export_detector
+    from export.detector_file import open_detector_file
+    from mobilenas_tf.models.network_io import load_network
+    from mobilenas_tf.reporting.page import write_report
+    from mobilenas_tf.training.results import update_summary
+
+    data_config, postprocess = _training_configs(run_path)
+    data = load_detection_data(data_config, SceneAugmentationConfig())
+    config = dataclasses.replace(
+        config, calibration_images=min(config.calibration_images, data.num_train)
+    )
+    path = export_detector(
+        run_path,
+        data.calibration_images,
+        config,
+        data_config=data_config,
+        command=run_flags.command(),
+    )
+    detector, network = load_network(run_path)
+    detect = file_detector(open_detector_file(path), detector, config=postprocess)
+    float_ap, exported_ap = (
+        evaluation.metrics["ap"] or 0.0
+        for evaluation, _ in (
+            evaluate_network(network, detector, data, postprocess),
+            evaluate_detector(detect, data),
+        )
+    )
+    if config.quantization == "int8":
+        update_summary(run_path, int8_ap=exported_ap, file_bytes=path.stat().st_size)
+    write_report(run_path)
+    run_flags.finish(
+        {
+            "model": str(path),
+            "file_bytes": path.stat().st_size,
+            "keras_ap": float_ap,
+            "tflite_ap": exported_ap,
+            "ap_drop": float_ap - exported_ap,
+            "num_images": data.num_test,
+        },
+        f"mAP {float_ap:.3f} in Keras, {exported_ap:.3f} exported, on "
+        f"{data.num_test:,} images: {path} ({path.stat().st_size / 1e3:.0f} kB)",
+    )
+
+
+def _training_configs(run_path: Path) -> tuple[DetectionDataConfig, PostprocessConfig]:
+    """Returns what a detector was trained with; flags that were given come first."""
+    path = run_path / "config.json"
+    trained = read_json(path)
+    given = {
+        name: flags.FLAGS[name].value
+        for name in ("dataset", "data_dir")
+        if flags.FLAGS[name].present
+    }
+    data_config = from_plain(DetectionDataConfig, trained["data"], f"{path}/data")
+    postprocess = from_plain(
+        PostprocessConfig, trained["postprocess"], f"{path}/postprocess"
+    )
+    return dataclasses.replace(data_config, **given), postprocess
 
 
 flags.DEFINE_string("run", None, "Folder of a finished training.", required=True)

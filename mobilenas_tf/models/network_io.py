@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def save_network(
     """Writes a network's architecture and weights into a folder, each file whole."""
     folder = Path(folder)
     arrays: dict[str, Any] = {
-        key: np.asarray(variable) for key, variable in _weights(network).items()
+        key: np.asarray(variable) for key, variable in network_weights(network).items()
     }
     with replace_when_whole(folder / weights_file) as temporary:
         np.savez(temporary, **arrays)
@@ -78,15 +79,8 @@ def load_weights(network: keras.Model, path: str | os.PathLike[str]) -> None:
         ValueError: If the file is damaged or of another architecture; the network is
             unchanged then.
     """
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = dict(archive)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} must hold the weights of {network.name}. "
-            f"Received: a damaged file ({error})"
-        ) from error
-    weights = _weights(network)
+    arrays = _read_arrays(path, network.name)
+    weights = network_weights(network)
     there = {key: array.shape for key, array in arrays.items()}
     here = {key: tuple(variable.shape) for key, variable in weights.items()}
     for key in sorted({*here, *there}):
@@ -99,9 +93,54 @@ def load_weights(network: keras.Model, path: str | os.PathLike[str]) -> None:
         variable.assign(arrays[key])
 
 
-def _weights(network: keras.Model) -> dict[str, keras.Variable]:
+def load_backbone_weights(network: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Loads a weights file of a network with the same layers below another head.
+
+    Of the head those variables are loaded that have the same name and shape.
+
+    Raises:
+        ValueError: If the file is damaged or lacks a variable below the head; the
+            network is unchanged then.
+    """
+    copy_backbone_weights(network, _read_arrays(path, network.name), where=str(path))
+
+
+def copy_backbone_weights(
+    network: keras.Model, arrays: Mapping[str, Any], *, where: str
+) -> None:
+    """Sets weights by name as `load_backbone_weights` does; `where` names them."""
+    weights = network_weights(network)
+    fitting = {
+        key
+        for key, variable in weights.items()
+        if key in arrays and tuple(arrays[key].shape) == tuple(variable.shape)
+    }
+    for key, variable in weights.items():
+        if key not in fitting and not key.startswith("head."):
+            found = arrays[key].shape if key in arrays else None
+            raise ValueError(
+                f"{where} must hold the weights below the head of {network.name}. "
+                f"Received: {key} of shape {found} instead of {tuple(variable.shape)}"
+            )
+    for key in fitting:
+        weights[key].assign(arrays[key])
+
+
+def network_weights(network: keras.Model) -> dict[str, keras.Variable]:
+    """Returns a network's variables by `<layer name>/<variable>`."""
     return {
         f"{layer.name}/{variable.name}": variable
         for layer in network.layers
         for variable in layer.weights
     }
+
+
+def _read_arrays(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} must hold the weights of {name}. Received: a damaged file "
+            f"({error})"
+        ) from error

@@ -110,12 +110,7 @@ def _layer_pairs(model: Any, twin: Any) -> list[tuple[Any, Any]]:
 
 def check_pretrained(architecture: Architecture) -> None:
     """Raises a ValueError if there are no ImageNet weights for an architecture."""
-    name = architecture.name
-    if name not in PRETRAINED:
-        raise ValueError(
-            f"architecture must be one with ImageNet weights ({', '.join(PRETRAINED)})."
-            f" Received: architecture={name!r}"
-        )
+    name = check_pretrained_name(architecture.name)
     published = zoo_architecture(
         name,
         num_classes=architecture.head.num_classes,
@@ -126,6 +121,16 @@ def check_pretrained(architecture: Architecture) -> None:
             f"architecture must be the zoo's {name} for ImageNet weights, only classes "
             "and image size may differ. Received: another network of that name"
         )
+
+
+def check_pretrained_name(name: str) -> str:
+    """Returns the name; a ValueError if there are no ImageNet weights of that name."""
+    if name not in PRETRAINED:
+        raise ValueError(
+            f"architecture must be one with ImageNet weights ({', '.join(PRETRAINED)})."
+            f" Received: architecture={name!r}"
+        )
+    return name
 
 
 def _download(architecture: Architecture) -> Any:

@@ -34,6 +34,7 @@ class Series:
     """A named line; `color` is one of the page's colour classes (`c1` ... `c6`).
 
     A value of a stepped line holds from the point before it on, the first from step 0.
+    The legend shows `note` behind the name, by default the last value.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Series:
     color: str
     is_dashed: bool = False
     is_stepped: bool = False
+    note: str | None = None
 
 
 def thin_points(
@@ -64,6 +66,7 @@ def line_chart(
     series: Sequence[Series],
     *,
     quantity: str,
+    over: str = "step",
     size: tuple[float, float] = LARGE,
     limit: tuple[str, float] | None = None,
     includes_zero: bool = False,
@@ -72,8 +75,9 @@ def line_chart(
 
     Args:
         title: Shown above, with a legend that has each line's last value.
-        series: The lines, over steps.
+        series: The lines; x runs from 0 to the largest.
         quantity: What y is; chooses unit and decimals (see `number_format`).
+        over: What x is.
         size: Width and height: `WIDE`, `LARGE` or `SMALL`.
         limit: Name and value of a horizontal line, such as the budget.
         includes_zero: Whether y starts at 0.
@@ -85,22 +89,22 @@ def line_chart(
     ]
     if not drawn:
         return ""
-    last_step = max(line.points[-1][0] for line in drawn)
+    last_x = max(line.points[-1][0] for line in drawn)
     ys = [y for line in drawn for _, y in line.points]
     ys += [limit[1]] if limit else []
     low, high, step = rounded_range(ys, includes_zero=includes_zero)
     width, height = size
-    across = Scale(0.0, last_step or 1.0, _LEFT, width - 22)
+    across = Scale(0.0, last_x or 1.0, _LEFT, width - 22)
     up = Scale(low, high, height - 32, _TOP)
     parts = [
         y_axis(up, step, quantity, (across.start, across.end)),
-        x_axis(across, "", (up.start, height - 3), "step"),
+        x_axis(across, "", (up.start, height - 3), over),
     ]
     if limit:
         y = up.position(limit[1])
         parts.append(svg_line(across.start, y, across.end, y, style="limit"))
     parts += [_draw_line(line, across, up) for line in drawn]
-    parts += _hover_strips(drawn, across, up, quantity)
+    parts += _hover_strips(drawn, across, up, (over, quantity))
     legend = [_legend_entry(line, quantity) for line in drawn]
     if limit:
         label = f"{limit[0]} {format_value(quantity, limit[1])}"
@@ -119,8 +123,10 @@ def legend_entry(style: str, label: str) -> str:
 
 def _legend_entry(line: Series, quantity: str) -> str:
     style = f"{line.color} dashed" if line.is_dashed else line.color
-    last = format_value(quantity, line.points[-1][1])
-    return legend_entry(style, f"{line.name} {last}".strip())
+    note = line.note
+    if note is None:
+        note = format_value(quantity, line.points[-1][1])
+    return legend_entry(style, f"{line.name} {note}".strip())
 
 
 def _draw_line(line: Series, across: Scale, up: Scale) -> str:
@@ -141,9 +147,13 @@ def _draw_line(line: Series, across: Scale, up: Scale) -> str:
 
 
 def _hover_strips(
-    lines: Sequence[Series], across: Scale, up: Scale, quantity: str
+    lines: Sequence[Series], across: Scale, up: Scale, quantities: tuple[str, str]
 ) -> list[str]:
-    """Returns a strip with a tooltip of all values for each point of the longest."""
+    """Returns a strip with a tooltip of all values for each point of the longest.
+
+    `quantities` are those of x and y.
+    """
+    over, quantity = quantities
     xs = [x for x, _ in max((line.points for line in lines), key=len)]
     places = [across.position(x) for x in xs]
     middles = [(a + b) / 2 for a, b in itertools.pairwise(places)]
@@ -156,7 +166,7 @@ def _hover_strips(
             f"{line.name} {format_value(quantity, _value_at(line.points, x))}".strip()
             for line in lines
         ]
-        text = "\n".join([f"step {x:,.0f}", *values])
+        text = "\n".join([f"{over} {format_value(over, x)}", *values])
         strips.append(
             element(
                 "g",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobilenas_tf.json_io import read_json, write_bytes_atomically, write_json
+from mobilenas_tf.reporting.run_data import CONTACT_SHEETS
 from mobilenas_tf.training.run_dir import RunDir
 
 _TAKEN = (
@@ -14,6 +15,7 @@ _TAKEN = (
     "search.json",
     "shrinking.json",
     "confusion.json",
+    "detection_evaluation.json",
     "parity.json",
 )
 
@@ -22,7 +24,8 @@ def compose_run(target: Path, parts: Sequence[Path]) -> None:
     """Gathers the parts' metrics and documents in the folder `target`.
 
     Metrics are joined; of `architecture.json`, `search.json`, `shrinking.json`,
-    `confusion.json` and `parity.json` the first part that has one gives it.
+    `confusion.json`, `detection_evaluation.json`, the contact sheet of detections and
+    `parity.json` the first part that has one gives it.
 
     Args:
         target: A folder; its own other files stay.
@@ -36,3 +39,7 @@ def compose_run(target: Path, parts: Sequence[Path]) -> None:
             if (part / name).exists():
                 write_json(target / name, read_json(part / name))
                 break
+    sheets = [part / name for part in parts for name in CONTACT_SHEETS]
+    for sheet in filter(Path.is_file, sheets):
+        write_bytes_atomically(target / sheet.name, sheet.read_bytes())
+        break

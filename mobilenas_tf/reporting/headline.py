@@ -29,6 +29,7 @@ def headline_cards(run: Run) -> tuple[Card, ...]:
     row = _own_row(run)
     cards = [
         _accuracy_card(run, row),
+        _detection_card(run),
         _cost_card(run, row, "macs", "multiply-adds"),
         _cost_card(run, row, "params", "parameters"),
         _int8_card(row),
@@ -55,6 +56,12 @@ def _accuracy_card(run: Run, row: Mapping[str, Any]) -> Card | None:
             note = "of the supernet" if phase == SEARCH_PHASE else f"last of {phase}"
             return Card("validation accuracy", text, note)
     return None
+
+
+def _detection_card(run: Run) -> Card | None:
+    evaluation = run.documents.get("detection_evaluation") or {}
+    metrics = evaluation.get("metrics") or {}
+    return _known_card(metrics, "ap", "box AP", "ap50", "AP50")
 
 
 def _cost_card(

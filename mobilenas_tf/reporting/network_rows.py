@@ -1,4 +1,4 @@
-"""What the drawing of a network shows: one row for stem, every block and head.
+"""What the drawing of a network shows: rows for stem, every block and the head.
 
 The coordinates are left to `network_drawing`.
 """
@@ -6,18 +6,34 @@ The coordinates are left to `network_drawing`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from mobilenas_tf.costs.network import layer_costs
 from mobilenas_tf.spec import (
     Architecture,
     Block,
     Convolution,
+    Head,
     InvertedResidual,
     Pooling,
+    describe_head_layer,
     walk_blocks,
 )
-from mobilenas_tf.widths import kernel_path, output_groups, resize, surviving_blocks
+from mobilenas_tf.widths import (
+    head_widths,
+    kernel_path,
+    output_groups,
+    resize,
+    surviving_blocks,
+)
+
+# What the last part of a head's width path is called beside its bar.
+_HEAD_LABELS = {
+    "conv": "1×1",
+    "hidden": "dense",
+    "squeeze": "squeeze",
+    "output": "output",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,17 +119,32 @@ def network_rows(supernet: Architecture, widths: Mapping[str, int]) -> tuple[Row
                 note="" if is_residual_block else _describe(block),
             )
         )
-    rows.append(
-        Row(
-            path="head",
-            description="head: global average pooling, then the classifier",
-            macs=macs["head"],
-            out_size_px=sizes_px["head"],
-            bars=_head_bars(supernet, found),
-            note=f"{supernet.head.num_classes:,} classes",
+    return (*rows, *_head_rows(supernet, found))
+
+
+def _head_rows(supernet: Architecture, found: Architecture) -> Iterator[Row]:
+    """Yields a row for each part of the head that has costs of its own."""
+    kept = head_widths(found.head)
+    bars = [
+        Bar(path, _HEAD_LABELS[path.rsplit("/", 1)[1]], "layer", kept[path], possible)
+        for path, possible in head_widths(supernet.head).items()
+    ]
+    for layer in layer_costs(found):
+        path = layer.path
+        if path.split("/")[0] != "head":
+            continue
+        what = describe_head_layer(supernet.head, path)
+        is_classifier = isinstance(supernet.head, Head)
+        yield Row(
+            path=path,
+            description="head: global average pooling, then the classifier"
+            if is_classifier
+            else f"{path}: {what}",
+            macs=layer.cost.macs,
+            out_size_px=layer.out_size_px,
+            bars=tuple(b for b in bars if f"{b.path}/".startswith(f"{path}/")),
+            note=f"{supernet.head.num_classes:,} classes" if is_classifier else what,
         )
-    )
-    return tuple(rows)
 
 
 def _output_bar(path: str, found: Block | None, block: Block) -> Bar:
@@ -122,18 +153,6 @@ def _output_bar(path: str, found: Block | None, block: Block) -> Bar:
         for layer in (found, block)
     )
     return Bar(path, "output", "output", kept, possible)
-
-
-def _head_bars(supernet: Architecture, found: Architecture) -> tuple[Bar, ...]:
-    layers = (
-        ("conv", "1×1", found.head.conv_channels, supernet.head.conv_channels),
-        ("hidden", "dense", found.head.hidden_channels, supernet.head.hidden_channels),
-    )
-    return tuple(
-        Bar(f"head/{name}", label, "layer", kept, possible)
-        for name, label, kept, possible in layers
-        if kept is not None and possible is not None
-    )
 
 
 def _block_bars(path: str, block: Block, found: Block | None) -> tuple[Bar, ...]:

@@ -32,22 +32,37 @@ class Unit:
 _UNITS = {
     "accuracy": Unit(" %", 100, 2),
     "agreement": Unit(" %", 100, 2),
+    "ap": Unit("", 1, 3),
+    "ap50": Unit("", 1, 3),
+    "ap75": Unit("", 1, 3),
+    "ar": Unit("", 1, 3),
     "bytes": Unit(" kB", 1e-3),
     "db": Unit(" dB", 1, 1),
     "macs": Unit(" M", 1e-6),
     "ms": Unit(" ms", 1, 3),
     "params": Unit(" k", 1e-3),
     "points": Unit(" points", 1, 2),
+    "precision": Unit("", 1, 3),
+    "recall": Unit("", 1, 3),
+    "score": Unit("", 1, 3),
     "share": Unit(" %", 100, 2),
+    "step": Unit("", 1, 0),
 }
 _HEADINGS = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ar": "AR",
     "budget_macs": "budget",
     "budget_params": "budget",
     "file_bytes": "file size",
+    "large_ap": "AP large",
     "macs": "MACs",
+    "medium_ap": "AP medium",
     "model_bytes": "file size",
     "params": "parameters",
     "share": "share of class",
+    "small_ap": "AP small",
     "top1_agreement": "top-1 agreement",
 }
 _DROPPED_WORDS = ("bytes", "db", "ms", "points")
@@ -57,7 +72,7 @@ def find_unit(name: str) -> Unit | None:
     """Returns the unit that the last word of a name stands for, None for a plain one.
 
     `macs` come in millions, `params` in thousands, `*_accuracy` in percent, `*_bytes`
-    in kB of 1,000 bytes, `*_ms` in milliseconds.
+    in kB of 1,000 bytes, `*_ms` in milliseconds, `*_ap` as shares with 3 decimals.
     """
     return _UNITS.get(name.rsplit("_", 1)[-1])
 

@@ -19,8 +19,8 @@ def write_report(run_path: Path) -> Path:
 
     The page shows what the folder holds: any of config.json, provenance.json,
     metrics.jsonl, architecture.json, search.json, shrinking.json, the search.json in
-    each folder of snapshots, summary.json, confusion.json, parity.json and
-    benchmark.json.
+    each folder of snapshots, summary.json, confusion.json, detection_evaluation.json
+    (with contact_sheet.jpg or .png), parity.json and benchmark.json.
 
     Raises:
         ValueError: If the folder holds none of these, or one that is malformed.

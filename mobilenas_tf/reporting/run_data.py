@@ -16,7 +16,14 @@ from mobilenas_tf.training.run_dir import RunDir
 from mobilenas_tf.widths import resize
 
 SEARCH_PHASE = "search"
-_OBJECT_FILES = ("config", "provenance", "summary", "confusion")
+CONTACT_SHEETS = ("contact_sheet.jpg", "contact_sheet.png")
+_OBJECT_FILES = (
+    "config",
+    "provenance",
+    "summary",
+    "confusion",
+    "detection_evaluation",
+)
 _JSON_FILES = (*_OBJECT_FILES, "parity", "benchmark")
 
 
@@ -51,7 +58,8 @@ class Run:
     `documents` are the plain JSON files by name without ending, `metrics` the logged
     rows by phase in the order of their steps, `snapshots` what a search found for its
     larger budgets by folder in the run's, `cuts` the narrowings of its supernet in
-    their order: `epoch`, and the `macs` that were left.
+    their order: `epoch`, and the `macs` that were left. `contact_sheet` is a picture of
+    detections, JPEG or PNG.
     """
 
     path: Path
@@ -61,6 +69,7 @@ class Run:
     search: SearchResult | None = None
     snapshots: Mapping[str, SearchResult] = dataclasses.field(default_factory=dict)
     cuts: Sequence[Mapping[str, Any]] = ()
+    contact_sheet: bytes | None = None
 
 
 def read_run(path: Path) -> Run:
@@ -97,6 +106,7 @@ def read_run(path: Path) -> Run:
             for file in sorted(path.glob("snapshots/*/search.json"))
         },
         cuts=_read_cuts(path / "shrinking.json"),
+        contact_sheet=_read_contact_sheet(path),
     )
 
 
@@ -146,6 +156,11 @@ def _read_search(path: Path) -> SearchResult:
         plain.get("inherited_validation_accuracy"),
         plain.get("width_scale"),
     )
+
+
+def _read_contact_sheet(path: Path) -> bytes | None:
+    files = [path / name for name in CONTACT_SHEETS if (path / name).is_file()]
+    return files[0].read_bytes() if files else None
 
 
 def _read_cuts(path: Path) -> Sequence[Mapping[str, Any]]:

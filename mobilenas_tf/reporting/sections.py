@@ -13,6 +13,7 @@ from mobilenas_tf.reporting.comparison_charts import (
 )
 from mobilenas_tf.reporting.confusion import confusion_section
 from mobilenas_tf.reporting.curves import search_charts, training_charts
+from mobilenas_tf.reporting.detection import detection_section
 from mobilenas_tf.reporting.markup import element, escape
 from mobilenas_tf.reporting.network_drawing import draw_network
 from mobilenas_tf.reporting.network_rows import Row, network_rows
@@ -43,6 +44,7 @@ def report_sections(run: Run) -> dict[str, str]:
         "Course of the search": search_charts(run),
         "Training": training_charts(run),
         "Confusion": _confusion(run.documents.get("confusion")),
+        "Detection": _detection(run),
         "Exported model": _parity(run.documents.get("parity")),
         "Benchmark": _benchmark(run.documents.get("benchmark")),
         "Configuration and provenance": _provenance(run),
@@ -97,6 +99,11 @@ def _results(summary: Mapping[str, Any] | None) -> str:
 
 def _confusion(document: Mapping[str, Any] | None) -> str:
     return confusion_section(document) if document else ""
+
+
+def _detection(run: Run) -> str:
+    document = run.documents.get("detection_evaluation")
+    return detection_section(document, run.contact_sheet) if document else ""
 
 
 def _parity(document: Any) -> str:

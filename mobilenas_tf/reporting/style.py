@@ -67,6 +67,7 @@ figcaption {
 figcaption b { font-size: 15px; color: var(--text); margin-right: auto; }
 .network figcaption b { flex-basis: 100%; }
 .scroll { overflow-x: auto; }
+.scroll img { display: block; width: 100%; min-width: 720px; border-radius: 6px; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }
 .network svg, .wide svg { min-width: 820px; }
 .key { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }
@@ -172,7 +173,7 @@ footer { margin-top: 36px; color: var(--faint); font-size: 13px; }
   nav { display: none; }
   h2, h3, figcaption { break-after: avoid; }
   .card, .panel, tr { break-inside: avoid; box-shadow: none; }
-  .network svg, .wide svg { min-width: 0; }
+  .network svg, .wide svg, .scroll img { min-width: 0; }
   .cards { grid-template-columns: repeat(3, 1fr); }
   .large { grid-template-columns: repeat(2, 1fr); }
   .small { grid-template-columns: repeat(4, 1fr); }

@@ -1,4 +1,4 @@
-"""Decoding of photos as cameras and people store them, into square RGB images.
+"""Decoding of photos as cameras and people store them, into RGB images.
 
 Where the bytes come from is left to `image_folder` and `tfds_images`.
 """
@@ -6,14 +6,18 @@ Where the bytes come from is left to `image_folder` and `tfds_images`.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import io
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+PhotoT = TypeVar("PhotoT")
 
 PHOTO_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -53,25 +57,94 @@ def decode_square(
     Raises:
         ValueError: If the photo cannot be decoded; says why.
     """
-    try:
-        image = Image.open(io.BytesIO(data))
-        # A JPEG may be decoded at 1/2, 1/4 or 1/8; the resize still gets twice the
-        # pixels it needs.
-        scale = 2 * size_px / (crop_fraction * min(image.size))
-        width, height = image.size
-        image.draft(None, (int(width * scale) + 1, int(height * scale) + 1))
-        ImageOps.exif_transpose(image, in_place=True)
-        image = _convert_to_rgb(image)
-    except UnidentifiedImageError as error:
-        raise ValueError("The photo cannot be decoded: it is no image") from error
-    except _DECODING_ERRORS as error:
-        raise ValueError(f"The photo cannot be decoded: {error}") from error
+    image = _open_rgb(data, shorter_side_px=2 * size_px / crop_fraction)
     width, height = image.size
     side = crop_fraction * min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     box = (left, top, left + side, top + side)
     resized = image.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized)
+
+
+def decode_whole(
+    data: bytes,
+    size_px: int | None = None,
+    *,
+    annotated_size: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Returns all of a photo, stretched to `[size_px, size_px, 3]`, uint8 RGB.
+
+    Otherwise it is treated like one of `decode_square`.
+
+    Args:
+        data: Contents of a file in any of the formats of `PHOTO_SUFFIXES`.
+        size_px: Height and width of the result; None keeps the photo's own.
+        annotated_size: Height and width that annotations of the photo speak of. If the
+            photo only has them before the EXIF orientation is applied, then that is
+            how it was annotated, and the orientation is left aside.
+
+    Raises:
+        ValueError: If the photo cannot be decoded or has another size; says why.
+    """
+    shorter_side_px = None if size_px is None else 2 * size_px
+    image = _open_rgb(data, shorter_side_px, annotated_size=annotated_size)
+    if size_px is not None:
+        image = image.resize((size_px, size_px), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def read_photo_size(data: bytes) -> tuple[int, int]:
+    """Returns a photo's height and width, the EXIF orientation applied.
+
+    Raises:
+        ValueError: If it is no photo; says why.
+    """
+    with _say_why():
+        return _upright_size(Image.open(io.BytesIO(data)))
+
+
+@contextlib.contextmanager
+def _say_why() -> Iterator[None]:
+    """Turns what Pillow raises on broken photos into a ValueError."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise ValueError("The photo cannot be decoded: it is no image") from error
+    except _DECODING_ERRORS as error:
+        raise ValueError(f"The photo cannot be decoded: {error}") from error
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    width, height = image.size
+    # EXIF 2.32, tag 0x112: the orientations from 5 on swap rows and columns.
+    return (width, height) if orientation in range(5, 9) else (height, width)
+
+
+def _open_rgb(
+    data: bytes,
+    shorter_side_px: float | None,
+    *,
+    annotated_size: tuple[int, int] | None = None,
+) -> Image.Image:
+    """Returns an upright photo, perhaps smaller, of at least this shorter side."""
+    with _say_why():
+        image = Image.open(io.BytesIO(data))
+        width, height = image.size
+        is_upright = annotated_size in (None, _upright_size(image))
+        if not is_upright and annotated_size != (height, width):
+            raise ValueError(
+                f"it has {height} x {width} pixels, and the annotations speak of "
+                f"{' x '.join(map(str, annotated_size or ()))}"
+            )
+        if shorter_side_px is not None:
+            # A JPEG may be decoded at 1/2, 1/4 or 1/8; the resize still gets twice the
+            # pixels it needs.
+            scale = shorter_side_px / min(image.size)
+            image.draft(None, (int(width * scale) + 1, int(height * scale) + 1))
+        if is_upright:
+            ImageOps.exif_transpose(image, in_place=True)
+        return _convert_to_rgb(image)
 
 
 def _convert_to_rgb(image: Image.Image) -> Image.Image:
@@ -91,17 +164,18 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def decode_all(
-    read: Callable[[int], bytes],
+    read: Callable[[int], PhotoT],
     count: int,
-    decode: Callable[[bytes], np.ndarray],
+    decode: Callable[[PhotoT], np.ndarray],
     out: np.ndarray | None,
 ) -> dict[int, str]:
     """Decodes photos in threads and returns why the failing ones failed, by index.
 
     Args:
-        read: Gives the bytes of photo i.
+        read: Gives photo i in the form that `decode` takes, such as its bytes.
         count: Number of photos.
-        decode: Such as `decode_square` with its options bound.
+        decode: Such as `decode_square` with its options bound; raises a ValueError that
+            says why a photo fails.
         out: `[count, S, S, 3]` uint8, filled in; None only checks the photos.
     """
     reasons = {}

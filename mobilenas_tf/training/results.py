@@ -1,4 +1,4 @@
-"""What a run folder says of its finished network: accuracy, costs, confusion."""
+"""What a run folder says of its finished network: costs, accuracy or mean precision."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ SUMMARY_COLUMNS = (
     "params",
     "float_accuracy",
     "int8_accuracy",
+    "float_ap",
+    "float_ap50",
+    "int8_ap",
     "file_bytes",
     "median_ms",
     "p90_ms",

@@ -55,18 +55,9 @@ def open_tfds(name: str, data_dir: str | None) -> ImageSource:
     Raises:
         ValueError: If the data set is not there or not labelled images.
     """
-    builder = _find_builder(name, data_dir)
+    builder = find_builder(name, data_dir)
     class_names = _read_class_names(name, builder)
-    split_names = {
-        _STORED_NAMES[split]: split
-        for split, info in builder.info.splits.items()
-        if split in _STORED_NAMES and info.num_examples
-    }
-    if "train" not in split_names:
-        raise ValueError(
-            "dataset must have the split train. Received: "
-            f"dataset={f'tfds:{name}'!r} with {', '.join(builder.info.splits)}"
-        )
+    split_names = find_splits(name, builder)
     stored_bytes = sum(
         builder.info.splits[name].num_bytes for name in split_names.values()
     )
@@ -94,7 +85,16 @@ def open_tfds(name: str, data_dir: str | None) -> ImageSource:
     return ImageSource(class_names, labels_by_split, load)
 
 
-def _find_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+def find_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a prepared data set, without its generating code.
+
+    Args:
+        name: As `open_tfds` takes it.
+        data_dir: Folder of prepared data sets; None is TFDS's own.
+
+    Raises:
+        ValueError: If it is not there; the message helps to find or prepare it.
+    """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import read_only_builder
 
@@ -125,6 +125,29 @@ def _find_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
             f"{', '.join(prepared) or 'none'}; {advice}. Received: "
             f"dataset={f'tfds:{name}'!r}, data_dir={str(root)!r}"
         ) from error
+
+
+def find_splits(name: str, builder: tfds.core.DatasetBuilder) -> dict[str, str]:
+    """Returns the stored names of `train` and, where stored, `validation` and `test`.
+
+    Args:
+        name: Of the data set, for the message.
+        builder: The data set.
+
+    Raises:
+        ValueError: If there is no training split.
+    """
+    split_names = {
+        _STORED_NAMES[split]: split
+        for split, info in builder.info.splits.items()
+        if split in _STORED_NAMES and info.num_examples
+    }
+    if "train" not in split_names:
+        raise ValueError(
+            "dataset must have the split train. Received: "
+            f"dataset={f'tfds:{name}'!r} with {', '.join(builder.info.splits)}"
+        )
+    return split_names
 
 
 def _read_class_names(name: str, builder: tfds.core.DatasetBuilder) -> tuple[str, ...]:

@@ -8,12 +8,10 @@ from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.layer_set import STOCK
 from tests.models.random_networks import (
-    FPNLITE,
-    SSDLITE,
     random_images,
     randomize,
-    small_detector,
 )
+from tests.small_detectors import FPNLITE, SSDLITE, small_detector
 
 HEADS = [SSDLITE, FPNLITE]
 # Grids of 4x4, 2x2 and 1x1 with 2, 3 and 1 shapes; 8x8, 4x4, 2x2, 1x1 with 2, 3, 1, 3.

@@ -38,8 +38,6 @@ from mobilenas_tf.spec import (
 )
 from mobilenas_tf.widths import resize
 from tests.models.random_networks import (
-    FPNLITE,
-    SSDLITE,
     batch_norm_scale_gate,
     constant_probabilities,
     hard_concrete_gate,
@@ -48,11 +46,11 @@ from tests.models.random_networks import (
     random_probabilities,
     randomize,
     set_scales,
-    small_detector,
     small_normed_space,
     small_space,
     take_statistics,
 )
+from tests.small_detectors import FPNLITE, SSDLITE, small_detector
 
 
 def check_derivation(supernet: Supernet, probabilities) -> Architecture:

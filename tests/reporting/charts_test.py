@@ -128,6 +128,16 @@ def test_legend_has_the_last_value_and_the_tooltip_all_of_a_step() -> None:
     assert tips == ["step 0\na 50.00 %\nb –", "step 4\na 25.00 %\nb 75.00 %"]
 
 
+def test_chart_over_something_else_names_it_and_notes_stand_in_the_legend() -> None:
+    line = Series("cat", ((0.0, 1.0), (0.5, 0.25)), "c1", note="AP 0.625")
+    text = line_chart("Curve", [line], quantity="precision", over="recall")
+    chart = ET.fromstring(text)
+    assert ["".join(key.itertext()) for key in chart.iter("span")] == ["cat AP 0.625"]
+    tips = [tip.text for tip in chart.iter("title")]
+    assert tips == ["recall 0.000\ncat 1.000", "recall 0.500\ncat 0.250"]
+    assert "recall" in [label.text for label in chart.iter("text")]
+
+
 def test_chart_without_points_is_left_out() -> None:
     assert line_chart("Loss", [Series("a", (), "c1")], quantity="loss") == ""
 

@@ -52,6 +52,19 @@ def test_each_document_is_the_first_parts_that_has_one(tmp_path: Path) -> None:
     assert read_json(tmp_path / "parity.json") == {"of": "u"}
 
 
+def test_a_detectors_evaluation_comes_with_its_contact_sheet(tmp_path: Path) -> None:
+    parts = [
+        _part(tmp_path / "search"),
+        _part(tmp_path / "float", detection_evaluation={"of": "float"}),
+        _part(tmp_path / "int8", detection_evaluation={"of": "int8"}),
+    ]
+    (parts[1] / "contact_sheet.png").write_bytes(b"\x89PNG float")
+    (parts[2] / "contact_sheet.png").write_bytes(b"\x89PNG int8")
+    compose_run(tmp_path / "all", parts)
+    assert read_json(tmp_path / "all/detection_evaluation.json") == {"of": "float"}
+    assert (tmp_path / "all/contact_sheet.png").read_bytes() == b"\x89PNG float"
+
+
 def test_the_targets_own_files_stay_and_others_are_not_taken(tmp_path: Path) -> None:
     _part(tmp_path, config={"tool": "demo"}, provenance={"command": ["demo"]})
     part = _part(tmp_path / "figs", "figs", config={"tool": "other"}, summary={})

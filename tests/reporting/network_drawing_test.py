@@ -20,6 +20,7 @@ from mobilenas_tf.spec import (
     Stage,
 )
 from mobilenas_tf.widths import resize
+from tests.small_detectors import SSDLITE, small_detector
 
 
 def _draw(rows: tuple[Row, ...], **options: Any) -> ET.Element:
@@ -202,3 +203,25 @@ def test_sentence_counts_blocks_and_kernel_channels(
 def test_widths_of_another_supernet_are_refused(supernet: Architecture) -> None:
     with pytest.raises(ValueError, match="widths must name width groups of small"):
         network_rows(supernet, {"stage9/block0/output": 8})
+
+
+def test_a_detectors_head_has_a_row_for_each_of_its_parts():
+    detector = small_detector(SSDLITE)
+    rows = network_rows(detector, {"head/extra0/squeeze": 3, "head/conv": 10})
+    head = {row.path: row for row in rows if row.path.startswith("head")}
+    assert list(head) == [
+        *("head/conv", "head/extra0"),
+        *("head/level0", "head/level1", "head/level2"),
+    ]
+    bars = {
+        bar.path: (bar.label, bar.kept, bar.possible)
+        for row in head.values()
+        for bar in row.bars
+    }
+    assert bars == {
+        "head/conv": ("1×1", 10, 16),
+        "head/extra0/squeeze": ("squeeze", 3, 8),
+        "head/extra0/output": ("output", 12, 12),
+    }
+    assert head["head/level1"].note == "scores and boxes of 3 anchors a cell"
+    assert head["head/level1"].out_size_px == 2

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenas_tf.training.photos import decode_all, decode_square
+from mobilenas_tf.training.photos import (
+    decode_all,
+    decode_square,
+    decode_whole,
+    read_photo_size,
+)
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -186,3 +191,52 @@ def test_decode_all_fills_the_array_and_names_the_failures():
     assert list(reasons) == [33] and "cannot be decoded" in reasons[33]
     expected = np.where(np.arange(70) == 33, 0, np.arange(70))
     np.testing.assert_array_equal(out[:, 0, 0, 0], expected)
+
+
+def rotated_photo():
+    """30 rows of 40 pixels, the left half red, to be shown turned to the right."""
+    image = Image.new("RGB", (40, 30), BLUE)
+    image.paste(RED, (0, 0, 20, 30))
+    exif = Image.Exif()
+    exif[0x112] = 6
+    return encode(image, "JPEG", exif=exif, quality=95)
+
+
+def test_a_whole_photo_keeps_its_size_and_its_border():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    data = encode(Image.fromarray(pixels), "PNG")
+    np.testing.assert_array_equal(decode_whole(data), pixels)
+    assert read_photo_size(data) == (6, 9)
+
+
+def test_a_whole_photo_is_stretched():
+    wide = Image.new("RGB", (40, 8), BLUE)
+    wide.paste(RED, (0, 0, 20, 8))
+    image = decode_whole(encode(wide, "PNG"), 8)
+    assert image.shape == (8, 8, 3)
+    assert np.all(image[:, :3] == RED) and np.all(image[:, 5:] == BLUE)
+
+
+def test_a_rotated_photo_is_as_high_as_it_is_wide_on_the_sensor():
+    # Orientation 6: the stored left side is the displayed top.
+    assert read_photo_size(rotated_photo()) == (40, 30)
+    image = decode_whole(rotated_photo(), annotated_size=(40, 30))
+    assert image.shape == (40, 30, 3)
+    np.testing.assert_allclose(image[5, 15], RED, atol=4)
+    np.testing.assert_allclose(image[35, 15], BLUE, atol=4)
+
+
+def test_a_photo_annotated_on_the_sensor_is_not_turned():
+    image = decode_whole(rotated_photo(), annotated_size=(30, 40))
+    assert image.shape == (30, 40, 3)
+    np.testing.assert_allclose(image[15, 5], RED, atol=4)
+
+
+def test_a_photo_of_another_size_than_annotated_is_an_error():
+    with pytest.raises(ValueError, match="has 30 x 40 pixels.*speak of 30 x 41"):
+        decode_whole(rotated_photo(), annotated_size=(30, 41))
+
+
+def test_the_size_of_no_photo_is_an_error():
+    with pytest.raises(ValueError, match="cannot be decoded: it is no image"):
+        read_photo_size(b"this is no photo")

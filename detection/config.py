@@ -1,0 +1,259 @@
+"""Options of detection. Imports no TensorFlow; defaults and help texts live here."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from mobilenas_tf.detection_spec import ScoreActivation
+from mobilenas_tf.options import option, require, require_literals
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadConfig:
+    """What turns a backbone into a detector."""
+
+    head: Literal["ssdlite", "fpnlite"] = option(
+        "ssdlite",
+        "ssdlite: from stride 16 on; fpnlite: a light feature pyramid from stride 8 "
+        "on, better for small objects and dearer.",
+    )
+    anchors: Literal["object_detection_api", "torchvision"] = option(
+        "object_detection_api",
+        "Table of the anchors' shapes: 3 a cell on the finest level and 6 elsewhere, "
+        "or 6 everywhere.",
+    )
+    min_scale: float = option(
+        0.2, "Scale of the finest level's anchors, as a share of the image's side."
+    )
+    max_scale: float = option(0.95, "Scale of the coarsest level's anchors.")
+    score_activation: ScoreActivation = option(
+        "sigmoid",
+        "sigmoid: a score for each class by itself; softmax: with one more class for "
+        "the background (class_loss=hard_negative_mining only).",
+    )
+    pyramid_channels: int = option(96, "fpnlite: channels of every level.")
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        require_literals(self)
+        require(
+            0 < self.min_scale < self.max_scale,
+            "above 0 and below max_scale",
+            "min_scale",
+            self.min_scale,
+        )
+        require(self.max_scale < 1, "below 1", "max_scale", self.max_scale)
+        require(
+            self.pyramid_channels >= 1,
+            "at least 1",
+            "pyramid_channels",
+            self.pyramid_channels,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionLossConfig:
+    """Which anchors answer for which boxes, and what a wrong prediction costs."""
+
+    class_loss: Literal["focal", "hard_negative_mining"] = option(
+        "focal",
+        "Loss of the classes: focal loss over all anchors, or cross-entropy of the "
+        "objects and of the background anchors with the highest loss.",
+    )
+    focal_alpha: float = option(
+        0.75, "focal: weight of the anchor's class; the other classes have the rest."
+    )
+    focal_gamma: float = option(
+        2.0, "focal: how fast the loss of a prediction falls that is nearly right."
+    )
+    negatives_per_positive: int = option(
+        3, "hard_negative_mining: background anchors for each one with an object."
+    )
+    box_loss_weight: float = option(
+        1.0,
+        "Weight of the box loss, the sum over four coordinates. The TensorFlow Object "
+        "Detection API's SSDLite takes their mean, which is 0.25 here.",
+    )
+    positive_iou: float = option(
+        0.5, "An anchor with this IoU or more with a box answers for it."
+    )
+    negative_iou: float = option(
+        0.5,
+        "An anchor with less IoU than this with every box is background. Between the "
+        "two it counts for nothing.",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        require_literals(self)
+        for field in ("focal_alpha", "positive_iou"):
+            value = getattr(self, field)
+            require(0 < value <= 1, "in (0, 1]", field, value)
+        for field in ("focal_gamma", "box_loss_weight"):
+            value = getattr(self, field)
+            require(value >= 0, "0 or more", field, value)
+        require(
+            self.negatives_per_positive >= 1,
+            "at least 1",
+            "negatives_per_positive",
+            self.negatives_per_positive,
+        )
+        require(
+            0 <= self.negative_iou <= self.positive_iou,
+            f"from 0 to positive_iou, {self.positive_iou}",
+            "negative_iou",
+            self.negative_iou,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PostprocessConfig:
+    """Which of a network's predictions are detections."""
+
+    score_threshold: float = option(
+        0.001, "Predictions with this score or less are no detections."
+    )
+    nms_iou_threshold: float = option(
+        0.6, "Of two detections of a class whose IoU is above this, the better stands."
+    )
+    max_detections: int = option(100, "Detections of an image at most.")
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        require(
+            0 <= self.score_threshold < 1,
+            "in [0, 1)",
+            "score_threshold",
+            self.score_threshold,
+        )
+        require(
+            0 < self.nms_iou_threshold <= 1,
+            "in (0, 1]",
+            "nms_iou_threshold",
+            self.nms_iou_threshold,
+        )
+        require(
+            self.max_detections >= 1,
+            "at least 1",
+            "max_detections",
+            self.max_detections,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionDataConfig:
+    """Which annotated images to train a detector on, and how they are split."""
+
+    dataset: str = option(
+        "digit_scenes",
+        "Data set: digit_scenes (embedded), coco:DIR (annotations/instances_train*.json"
+        ", instances_val*.json and the folders of their photos) or tfds:NAME (prepared "
+        "TensorFlow data set, such as coco/2017 or voc/2007).",
+    )
+    data_dir: str | None = option(
+        None, "Folder of prepared TensorFlow data sets; by default TFDS's own."
+    )
+    image_size_px: int = option(
+        160, "Height and width that images are stretched to, in pixels."
+    )
+    batch_size: int = option(32, "Images in a training step.")
+    max_train_images: int | None = option(
+        None, "Train on a random subset of this many images."
+    )
+    validation_fraction: float = option(
+        0.05, "Share set aside for validation where the data set has no such split."
+    )
+    max_boxes: int = option(
+        100, "Boxes of an image at most; of more, training sees the largest."
+    )
+    max_bad_annotations: int = option(
+        100,
+        "Annotations that may be off before it is an error: photos that are missing "
+        "(left out), boxes that stick out of the photo (clipped), that have no area or "
+        "are no numbers (left out).",
+    )
+    max_corrupt_images: int = option(
+        10, "Photos that may fail to decode (they are skipped) before it is an error."
+    )
+    in_memory_limit_mib: int = option(
+        2048, "Keep the images in memory if they take at most this much; else stream."
+    )
+    seed: int = option(0, "Seed of the subset, the order and the augmentation.")
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        prefix, _, name = self.dataset.partition(":")
+        if self.dataset != "digit_scenes" and not (prefix in ("coco", "tfds") and name):
+            raise ValueError(
+                "dataset must be digit_scenes, coco:DIR or tfds:NAME. "
+                f"Received: dataset={self.dataset!r}"
+            )
+        for field in ("image_size_px", "batch_size", "max_boxes"):
+            value = getattr(self, field)
+            require(value >= 1, "at least 1", field, value)
+        for field in (
+            "max_bad_annotations",
+            "max_corrupt_images",
+            "in_memory_limit_mib",
+            "seed",
+        ):
+            value = getattr(self, field)
+            require(value >= 0, "0 or more", field, value)
+        require(
+            self.max_train_images is None or self.max_train_images >= 1,
+            "at least 1 or not given",
+            "max_train_images",
+            self.max_train_images,
+        )
+        require(
+            0 < self.validation_fraction <= 0.5,
+            "in (0, 0.5]",
+            "validation_fraction",
+            self.validation_fraction,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneAugmentationConfig:
+    """How training images are varied, and their boxes with them."""
+
+    random_crop: bool = option(
+        True, "Zoom into a random part that holds the centre of an object."
+    )
+    min_crop_area: float = option(
+        0.1, "random_crop: smallest share of the image that is kept."
+    )
+    zoom_out_probability: float = option(
+        0.0,
+        "Share of images put on a larger grey canvas, which makes small objects; "
+        "SSD takes 0.5 and trains twice as long.",
+    )
+    max_zoom_out: float = option(
+        4.0, "Longest side of that canvas over the image's side."
+    )
+    horizontal_flip: Literal["auto", "on", "off"] = option(
+        "auto", "Mirror half of the images; auto: not for digit_scenes."
+    )
+    color_jitter: float = option(
+        0.5,
+        "Strength of random brightness, contrast, saturation and hue in [0, 1]; 1 has "
+        "SSD's ranges, 0 is off.",
+    )
+    mosaic_probability: float = option(
+        0.0, "Share of images replaced by a mosaic of four images of the batch."
+    )
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        require_literals(self)
+        require(
+            0 < self.min_crop_area <= 1,
+            "in (0, 1]",
+            "min_crop_area",
+            self.min_crop_area,
+        )
+        require(self.max_zoom_out >= 1, "at least 1", "max_zoom_out", self.max_zoom_out)
+        for field in ("zoom_out_probability", "color_jitter", "mosaic_probability"):
+            value = getattr(self, field)
+            require(0 <= value <= 1, "in [0, 1]", field, value)

@@ -1,0 +1,125 @@
+"""Trains a detector on any backbone: a found one, one of the zoo, or a JSON file.
+
+Example:
+  python -m tools.train_detector --architecture=runs/search --dataset=digit_scenes \
+      --workdir=runs/detector
+  python -m tools.train_detector --architecture=mobilenet_v3_small \
+      --dataset=coco:DIR --init_weights=imagenet --image_size_px=320
+
+Writes the trained weights, metrics, the COCO evaluation of the test images, pictures
+and report.html into the run folder.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from detection.config import (
+    DetectionDataConfig,
+    DetectionLossConfig,
+    HeadConfig,
+    PostprocessConfig,
+    SceneAugmentationConfig,
+)
+from mobilenas_tf.training.config import (
+    OptimizerConfig,
+    TrainingConfig,
+    check_warmup,
+)
+from tools import flag_config, network_flags, run_flags
+
+# Weights of classes have no place in these losses; the rate is for a batch of 256.
+DETECTOR_TRAINING = TrainingConfig(epochs=60, dropout_rate=0.0, label_smoothing=0.0)
+
+
+def main() -> None:
+    """Trains what the flags describe."""
+    head = flag_config.config_from_flags(HeadConfig)
+    data_config = flag_config.config_from_flags(DetectionDataConfig)
+    augmentation = flag_config.config_from_flags(SceneAugmentationConfig)
+    loss = flag_config.config_from_flags(DetectionLossConfig)
+    postprocess = flag_config.config_from_flags(PostprocessConfig)
+    optimizer = flag_config.config_from_flags(OptimizerConfig)
+    training = flag_config.config_from_flags(TrainingConfig)
+    check_warmup(optimizer, training)
+
+    flag_config.import_tensorflow()
+    from detection.data import load_detection_data
+    from detection.heads import with_detection_head
+    from detection.run_files import write_evaluation
+    from detection.trainer import evaluate_network, train_detector
+    from mobilenas_tf.architecture_source import open_architecture
+    from mobilenas_tf.models.initialization import backbone_initializer
+    from mobilenas_tf.reporting.page import write_report
+    from mobilenas_tf.training.results import summary_row, write_summary
+    from mobilenas_tf.training.run_dir import open_run_dir
+
+    backbone = open_architecture(flags.FLAGS.architecture)
+    data = load_detection_data(data_config, augmentation)
+    detector = with_detection_head(
+        backbone,
+        head,
+        num_classes=data.num_classes,
+        image_size_px=data_config.image_size_px,
+    )
+    initialize = backbone_initializer(flags.FLAGS.init_weights, detector)
+    run = open_run_dir(
+        run_flags.workdir(),
+        config={
+            "tool": "train_detector",
+            "architecture": detector,
+            "init_weights": flags.FLAGS.init_weights,
+            "data": data_config,
+            "augmentation": data.augmentation,
+            "loss": loss,
+            "postprocess": postprocess,
+            "optimizer": optimizer,
+            "training": training,
+        },
+        command=run_flags.command(),
+    )
+    network = train_detector(
+        detector,
+        data,
+        run,
+        loss=loss,
+        postprocess=postprocess,
+        optimizer=optimizer,
+        training=training,
+        initialize=initialize,
+    )
+    evaluation, results = evaluate_network(network, detector, data, postprocess)
+    write_evaluation(run.path, evaluation, results, data)
+    row = summary_row(
+        detector,
+        float_ap=evaluation.metrics["ap"],
+        float_ap50=evaluation.metrics["ap50"],
+    )
+    write_summary(run.path, [row])
+    report = write_report(run.path)
+    run_flags.finish(
+        {**row, "run": str(run.path)},
+        f"Test mAP {evaluation.metrics['ap'] or 0:.3f} (AP50 "
+        f"{evaluation.metrics['ap50'] or 0:.3f}) on {data.num_test:,} images: "
+        f"{run.path}, {report}",
+    )
+
+
+network_flags.define_architecture()
+flag_config.define_flags(HeadConfig)
+flag_config.define_flags(DetectionDataConfig)
+flag_config.define_flags(SceneAugmentationConfig)
+flag_config.define_flags(DetectionLossConfig)
+flag_config.define_flags(PostprocessConfig)
+flag_config.define_flags(OptimizerConfig)
+flag_config.define_flags(TrainingConfig, defaults=DETECTOR_TRAINING)
+flags.DEFINE_string(
+    "init_weights",
+    "random",
+    "Of the layers below the head: random; imagenet (networks of the zoo that "
+    "keras.applications has); or the run folder of a classifier or detector.",
+)
+run_flags.define_workdir("runs/train_detector")
+
+if __name__ == "__main__":
+    flag_config.run(main)
