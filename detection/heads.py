@@ -85,6 +85,35 @@ def with_detection_head(
     return dataclasses.replace(backbone, head=head)
 
 
+def fit_detector(
+    architecture: Architecture,
+    config: HeadConfig,
+    *,
+    num_classes: int,
+    image_size_px: int | None,
+) -> Architecture:
+    """Returns the architecture as a detector for a data set.
+
+    A detector, such as a search has found, keeps its head; a classifier gets one.
+
+    Args:
+        architecture: Any architecture.
+        config: What head a classifier gets.
+        num_classes: Classes of the data set.
+        image_size_px: Input size; None keeps the architecture's.
+
+    Raises:
+        ValueError: If a detector has another number of classes, or a classifier lacks
+            the feature maps that the head needs.
+    """
+    if isinstance(architecture.head, Head):
+        return with_detection_head(
+            architecture, config, num_classes=num_classes, image_size_px=image_size_px
+        )
+    check_classes(architecture, num_classes)
+    return with_head(architecture, image_size_px=image_size_px)
+
+
 def anchor_shapes(config: HeadConfig, *, num_levels: int) -> Anchors:
     """Returns the anchors' shapes by level, finest first."""
     tables = {

@@ -2,7 +2,7 @@
 
 Example:
   python -m tools.train_detector --architecture=runs/search --dataset=digit_scenes \
-      --workdir=runs/detector
+      --image_size_px=160 --workdir=runs/detector
   python -m tools.train_detector --architecture=mobilenet_v3_small \
       --dataset=coco:DIR --init_weights=imagenet --image_size_px=320
 
@@ -21,6 +21,7 @@ from detection.config import (
     PostprocessConfig,
     SceneAugmentationConfig,
 )
+from mobilenas_tf.architecture_source import open_architecture
 from mobilenas_tf.training.config import (
     OptimizerConfig,
     TrainingConfig,
@@ -35,7 +36,11 @@ DETECTOR_TRAINING = TrainingConfig(epochs=60, dropout_rate=0.0, label_smoothing=
 def main() -> None:
     """Trains what the flags describe."""
     head = flag_config.config_from_flags(HeadConfig)
-    data_config = flag_config.config_from_flags(DetectionDataConfig)
+    backbone = open_architecture(flags.FLAGS.architecture)
+    data_config = flag_config.config_from_flags(
+        DetectionDataConfig,
+        image_size_px=flags.FLAGS.image_size_px or backbone.image_size_px,
+    )
     augmentation = flag_config.config_from_flags(SceneAugmentationConfig)
     loss = flag_config.config_from_flags(DetectionLossConfig)
     postprocess = flag_config.config_from_flags(PostprocessConfig)
@@ -45,18 +50,16 @@ def main() -> None:
 
     flag_config.import_tensorflow()
     from detection.data import load_detection_data
-    from detection.heads import with_detection_head
+    from detection.heads import fit_detector
     from detection.run_files import write_evaluation
     from detection.trainer import evaluate_network, train_detector
-    from mobilenas_tf.architecture_source import open_architecture
     from mobilenas_tf.models.initialization import backbone_initializer
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.training.results import summary_row, write_summary
     from mobilenas_tf.training.run_dir import open_run_dir
 
-    backbone = open_architecture(flags.FLAGS.architecture)
     data = load_detection_data(data_config, augmentation)
-    detector = with_detection_head(
+    detector = fit_detector(
         backbone,
         head,
         num_classes=data.num_classes,
@@ -107,7 +110,10 @@ def main() -> None:
 
 network_flags.define_architecture()
 flag_config.define_flags(HeadConfig)
-flag_config.define_flags(DetectionDataConfig)
+flag_config.define_flags(DetectionDataConfig, leave_out=("image_size_px",))
+flags.DEFINE_integer(
+    "image_size_px", None, "Input size in pixels. By default the architecture's."
+)
 flag_config.define_flags(SceneAugmentationConfig)
 flag_config.define_flags(DetectionLossConfig)
 flag_config.define_flags(PostprocessConfig)

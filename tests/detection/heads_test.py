@@ -8,6 +8,7 @@ from detection.heads import (
     check_classes,
     detector_anchors,
     detector_head,
+    fit_detector,
     with_detection_head,
 )
 from detection.spaces import detector_space
@@ -104,6 +105,19 @@ def test_a_detectors_head_can_be_replaced():
     assert isinstance(other.head, FpnLiteHead)
     assert other.head.num_classes == 3
     assert with_detection_head(detector, SSD, num_classes=80) == detector
+
+
+def test_fitting_keeps_a_detectors_head_and_gives_a_classifier_one():
+    found = small_detector(SSDLITE)
+    same = fit_detector(found, FPN, num_classes=3, image_size_px=96)
+    assert same.head == SSDLITE and same.image_size_px == 96
+    with pytest.raises(ValueError, match="must be the data set's 4"):
+        fit_detector(found, SSD, num_classes=4, image_size_px=None)
+    fitted = fit_detector(
+        zoo_architecture("mobilenet_v2"), FPN, num_classes=4, image_size_px=None
+    )
+    assert isinstance(fitted.head, FpnLiteHead)
+    assert (fitted.head.num_classes, fitted.image_size_px) == (4, 224)
 
 
 def test_the_first_level_has_an_anchor_of_half_its_scale():

@@ -1,0 +1,106 @@
+"""The binaries of detection one after the other, as a user calls them, on tiny photos.
+
+What a detector learns is the matter of the evidence scripts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detection.coco_eval import METRICS
+from mobilenas_tf.json_io import read_architecture, read_json
+from tests.detection.coco_folder import box_row, image_row, write_split
+from tests.tools.run_binary import Answer, run_binary
+
+pytestmark = pytest.mark.slow
+
+DATA = ("--dataset=coco:photos", "--json")
+SIZES = ("--image_size_px=64", "--batch_size=4", "--validation_fraction=0.25")
+TRAINING = ("--epochs=1", "--batch_norm_momentum=0.9")
+MAX_MACS = 4_000_000
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which all binaries are started, with 16 photos."""
+    root = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(0)
+    for name, count, first in (("train", 12, 1), ("val", 4, 100)):
+        images = [
+            image_row(first + index, height=40, width=60) for index in range(count)
+        ]
+        boxes = [
+            box_row(image["id"], [*rng.uniform(0, 15, 2), 24.0, 18.0])
+            for image in images
+        ]
+        write_split(root / "photos", name, images, boxes)
+    return root
+
+
+@pytest.fixture(scope="module")
+def search(root: Path) -> Answer:
+    budget = ("--space=figs_widths", f"--max_macs={MAX_MACS}")
+    return run_binary(
+        root, "search_detector", *DATA, *SIZES, *TRAINING, *budget, "--workdir=search"
+    )
+
+
+@pytest.fixture(scope="module")
+def train(root: Path, search: Answer) -> Answer:
+    source = ("--architecture=search", "--init_weights=search", "--workdir=train")
+    return run_binary(root, "train_detector", *DATA, *SIZES, *TRAINING, *source)
+
+
+@pytest.fixture(scope="module")
+def export(root: Path, train: Answer) -> Any:
+    return run_binary(root, "export_tflite", "--run=train", "--json").result
+
+
+def _evaluate(root: Path, model: str) -> Any:
+    arguments = (f"--model={model}", "--validation_fraction=0.25", "--batch_size=4")
+    return run_binary(root, "evaluate_detector", *DATA, *arguments).result
+
+
+def test_the_search_keeps_the_whole_detector_to_its_budget(search: Answer, root: Path):
+    assert 0.9 * MAX_MACS <= search.result["macs"] <= MAX_MACS
+    architecture = read_architecture(root / "search" / "architecture.json")
+    described = run_binary(root, "describe", "--architecture=search", "--json").result
+    assert described["macs"] == search.result["macs"]
+    assert architecture.head.num_classes == described["num_classes"] == 3
+
+
+def test_training_leaves_weights_numbers_and_pictures(train: Answer, root: Path):
+    assert train.result["macs"] <= MAX_MACS
+    files = {path.name for path in (root / "train").iterdir()}
+    assert files >= {
+        "architecture.json",
+        "coco_results.json",
+        "config.json",
+        "contact_sheet.jpg",
+        "detection_evaluation.json",
+        "report.html",
+        "summary.json",
+        "trained.npz",
+    }
+    document = read_json(root / "train" / "detection_evaluation.json")
+    assert document["num_images"] == 4
+    assert document["metrics"]["ap"] == train.result["float_ap"]
+    assert "Detection" in (root / "train" / "report.html").read_text()
+
+
+def test_the_same_command_evaluates_the_run_and_its_exported_file(
+    export: Any, train: Answer, root: Path
+):
+    of_run = _evaluate(root, "train")
+    assert list(of_run) == [
+        *("model", "num_images", *METRICS, "score_threshold", "ap_by_class")
+    ]
+    assert of_run["ap"] == pytest.approx(train.result["float_ap"])
+    assert export["keras_ap"] == pytest.approx(train.result["float_ap"])
+    of_file = _evaluate(root, export["model"])
+    assert of_file["ap"] == pytest.approx(export["tflite_ap"])
+    assert export["model"] == "train/model_int8_uint8.tflite"
