@@ -107,6 +107,16 @@ class DetectionLossConfig:
         )
 
 
+def check_loss(loss: DetectionLossConfig, score_activation: ScoreActivation) -> None:
+    """Raises a ValueError if a head's scores are not for the loss."""
+    require(
+        loss.class_loss != "focal" or score_activation == "sigmoid",
+        "sigmoid for class_loss=focal",
+        "score_activation",
+        score_activation,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class PostprocessConfig:
     """Which of a network's predictions are detections."""

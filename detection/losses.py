@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from keras import ops
 
-from detection.config import DetectionLossConfig
+from detection.config import DetectionLossConfig, check_loss
 from detection.shapes import check_shape
 from detection.targets import AssignedTargets
 from mobilenas_tf.detection_spec import ScoreActivation
@@ -104,11 +104,7 @@ def detection_loss(
     num_anchors = assigned.classes.shape[1]
     check_shape(logits, (None, num_anchors, None), "class_logits")
     check_shape(encodings, (None, num_anchors, 4), "box_encodings")
-    if config.class_loss == "focal" and score_activation != "sigmoid":
-        raise ValueError(
-            "score_activation must be sigmoid for class_loss=focal. "
-            f"Received: score_activation={score_activation!r}"
-        )
+    check_loss(config, score_activation)
     if config.class_loss == "focal":
         class_losses = _focal_losses(logits, assigned, config)
     else:

@@ -17,6 +17,7 @@ from detection.config import (
     HeadConfig,
     PostprocessConfig,
     SceneAugmentationConfig,
+    check_loss,
 )
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.training.config import (
@@ -42,6 +43,7 @@ def main() -> None:
     optimizer = flag_config.config_from_flags(OptimizerConfig)
     training = flag_config.config_from_flags(TrainingConfig)
     check_warmup(optimizer, training)
+    check_loss(loss, head.score_activation)
 
     flag_config.import_tensorflow()
     from detection.data import load_detection_data

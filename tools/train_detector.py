@@ -20,6 +20,7 @@ from detection.config import (
     HeadConfig,
     PostprocessConfig,
     SceneAugmentationConfig,
+    check_loss,
 )
 from mobilenas_tf.architecture_source import open_architecture
 from mobilenas_tf.training.config import (
@@ -47,6 +48,7 @@ def main() -> None:
     optimizer = flag_config.config_from_flags(OptimizerConfig)
     training = flag_config.config_from_flags(TrainingConfig)
     check_warmup(optimizer, training)
+    check_loss(loss, head.score_activation)
 
     flag_config.import_tensorflow()
     from detection.data import load_detection_data
