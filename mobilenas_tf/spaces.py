@@ -107,11 +107,16 @@ def _rows(
 
 
 # Mei et al., AtomNAS, arXiv:1912.09640, table 1; stem of AtomNAS-A. The tables for
-# 96, 32 and 16 px are ours: fewer blocks, and strides that leave a 3x3 to 4x4 map.
+# other sizes are ours: fewer blocks, and strides that leave a 3x3 to 4x4 map; that for
+# 160 px, of half the channels and stride 32, is for detectors that a CPU searches.
 _ATOMNAS_224 = ((1, 16, 1, 1), (6, 24, 4, 2), (6, 40, 4, 2), (6, 80, 4, 2))
 _ATOMNAS_224 += ((6, 96, 4, 1), (6, 192, 4, 2), (6, 320, 1, 1))
 _ROWS_BY_SIZE = {
     224: _ATOMNAS_224,
+    160: (
+        *((1, 16, 1, 1), (4, 24, 2, 2), (4, 32, 2, 2), (4, 48, 3, 2)),
+        *((4, 64, 2, 1), (4, 96, 2, 2)),
+    ),
     96: (
         *((1, 16, 1, 1), (6, 24, 2, 2), (6, 40, 3, 2), (6, 80, 3, 2)),
         *((6, 96, 2, 1), (6, 192, 3, 2), (6, 320, 1, 1)),
@@ -119,7 +124,7 @@ _ROWS_BY_SIZE = {
     32: ((1, 16, 1, 1), (6, 24, 2, 1), (6, 40, 2, 2), (6, 80, 2, 2), (6, 96, 2, 1)),
     16: ((1, 16, 1, 1), (4, 24, 2, 1), (4, 40, 2, 2)),
 }
-_HEAD_CHANNELS = {224: 1280, 96: 1280, 32: 384, 16: 128}
+_HEAD_CHANNELS = {224: 1280, 160: 192, 96: 1280, 32: 384, 16: 128}
 
 
 def _mobilenet_v2_table(image_size_px: int, activation: Activation) -> NetworkTable:
@@ -233,6 +238,7 @@ def _widths_table(image_size_px: int) -> NetworkTable:
 
 TABLES: dict[str, Callable[[], NetworkTable]] = {
     "figs_mobilenet_v2": lambda: _mobilenet_v2_table(224, "relu"),
+    "figs_mobilenet_v2_160": lambda: _mobilenet_v2_table(160, "relu"),
     "figs_mobilenet_v2_96": lambda: _mobilenet_v2_table(96, "relu"),
     "figs_mobilenet_v2_32": lambda: _mobilenet_v2_table(32, "relu"),
     "figs_mobilenet_v2_16": lambda: _mobilenet_v2_table(16, "relu"),
@@ -242,6 +248,7 @@ TABLES: dict[str, Callable[[], NetworkTable]] = {
     "figs_mobilenet_v3_96": lambda: _mobilenet_v3_table(96),
     "figs_mobilenet_v3_32": lambda: _mobilenet_v3_table(32),
     "figs_quantized": lambda: _quantized_table(224),
+    "figs_quantized_160": lambda: _quantized_table(160),
     "figs_quantized_96": lambda: _quantized_table(96),
     "figs_quantized_32": lambda: _quantized_table(32),
     "figs_quantized_16": lambda: _quantized_table(16),

@@ -51,7 +51,7 @@ def main() -> None:
     from mobilenas_tf.training.classifier import evaluate_classifier, train_classifier
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.results import (
-        SUMMARY_COLUMNS,
+        summary_columns,
         summary_row,
         write_confusion,
         write_summary,
@@ -149,7 +149,7 @@ def main() -> None:
     write_summary(root, rows)
     write_json(root / "benchmark.json", [timing.to_json() for timing in timings])
     report = write_report(root)
-    print(format_table(SUMMARY_COLUMNS, rows))
+    print(format_table(summary_columns(rows), rows))
     run_flags.finish(
         {"rows": rows, "budget_macs": budget.budgets[0], "report": str(report)},
         f"For the phone: {rows[0]['model']}. Everything to look at: {report}",

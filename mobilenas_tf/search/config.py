@@ -55,9 +55,9 @@ class FigsConfig:
         "figs_mobilenet_v2_32",
         "Search space: figs_mobilenet_v2, figs_mobilenet_v3 (hard-swish, "
         "squeeze-excite) or figs_quantized (ReLU6, no 7x7 kernels), for 224 px; with "
-        "_96, _32 or (not v3) _16 behind it for these sizes; figs_atomnas (kernels "
-        "only), figs_fbnet (FBNet's stages) and figs_widths (3x3 kernels only), for "
-        "224 px or with _32.",
+        "_96, _32 or (not v3) _16 behind it for these sizes, or (not v3) _160, small "
+        "and for detectors; figs_atomnas (kernels only), figs_fbnet (FBNet's stages) "
+        "and figs_widths (3x3 kernels only), for 224 px or with _32.",
     )
     channel_divisor: int = option(8, "Channel counts are multiples of this.")
     gate: Gate = option(

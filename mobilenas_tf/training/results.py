@@ -38,8 +38,12 @@ def summary_row(
 
 def write_summary(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes `summary.json` with the columns that some row has."""
-    columns = [name for name in SUMMARY_COLUMNS if any(name in row for row in rows)]
-    write_json(path / SUMMARY_FILE, {"columns": columns, "rows": rows})
+    write_json(path / SUMMARY_FILE, {"columns": summary_columns(rows), "rows": rows})
+
+
+def summary_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the columns of a summary that some row has, in their order."""
+    return [name for name in SUMMARY_COLUMNS if any(name in row for row in rows)]
 
 
 def update_summary(path: Path, **figures: Any) -> None:

@@ -34,7 +34,10 @@ def _flags(binary: str) -> frozenset[str]:
         check=False,
     )
     elements = ElementTree.fromstring(done.stdout).findall("flag")
-    return frozenset(str(element.findtext("name")) for element in elements)
+    # --flagfile is absl's own, and every binary's.
+    return frozenset(
+        {"flagfile", *(str(element.findtext("name")) for element in elements)}
+    )
 
 
 def _commands(text: str) -> list[tuple[str, str]]:
