@@ -250,9 +250,8 @@ def _stability(results: Results, metric: str, budget: float) -> dict[str, Any]:
         "highest": max(accuracies),
         "standard_deviation": float(np.std(accuracies, ddof=1)),
         "mean_overlap_of_widths": float(np.mean(overlaps)),
-        "collapsed": sum(
-            accuracy < np.median(accuracies) - COLLAPSED_POINTS
-            for accuracy in accuracies
+        "collapsed": int(
+            np.sum(np.array(accuracies) < np.median(accuracies) - COLLAPSED_POINTS)
         ),
     }
 
