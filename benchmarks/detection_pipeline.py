@@ -27,7 +27,7 @@ from detection.config import (
     SceneAugmentationConfig,
 )
 from detection.data import DetectionData, load_detection_data
-from detection.heads import detector_anchors, with_detection_head
+from detection.heads import with_detection_head
 from detection.task import detection_objective
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.reporting.terminal import format_table
@@ -118,11 +118,7 @@ def _training_steps(data: DetectionData) -> Callable[[int], int]:
         num_classes=data.num_classes,
         image_size_px=_IMAGE_SIZE_PX.value,
     )
-    objective = detection_objective(
-        detector_anchors(detector),
-        score_activation="sigmoid",
-        config=DetectionLossConfig(),
-    )
+    objective = detection_objective(detector, config=DetectionLossConfig())
     trainer = NetworkTrainer(build_network(detector), objective)
     trainer.compile(keras.optimizers.SGD(0.01, momentum=0.9))
     step = tf.function(trainer.train_step)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from mobilenas_tf.detection_spec import ScoreActivation
 from mobilenas_tf.options import option, require, require_literals
+from mobilenas_tf.training.config import check_reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,28 +200,13 @@ class DetectionDataConfig:
                 "dataset must be digit_scenes, coco:DIR or tfds:NAME. "
                 f"Received: dataset={self.dataset!r}"
             )
-        for field in ("image_size_px", "batch_size", "max_boxes"):
-            value = getattr(self, field)
-            require(value >= 1, "at least 1", field, value)
-        for field in (
+        check_reading(self)
+        require(self.max_boxes >= 1, "at least 1", "max_boxes", self.max_boxes)
+        require(
+            self.max_bad_annotations >= 0,
+            "0 or more",
             "max_bad_annotations",
-            "max_corrupt_images",
-            "in_memory_limit_mib",
-            "seed",
-        ):
-            value = getattr(self, field)
-            require(value >= 0, "0 or more", field, value)
-        require(
-            self.max_train_images is None or self.max_train_images >= 1,
-            "at least 1 or not given",
-            "max_train_images",
-            self.max_train_images,
-        )
-        require(
-            0 < self.validation_fraction <= 0.5,
-            "in (0, 0.5]",
-            "validation_fraction",
-            self.validation_fraction,
+            self.max_bad_annotations,
         )
 
 

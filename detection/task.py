@@ -17,7 +17,6 @@ from detection.heads import detector_anchors, detector_head
 from detection.losses import detection_loss
 from detection.postprocess import select_detections
 from detection.targets import assign_targets
-from mobilenas_tf.detection_spec import ScoreActivation
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.task import Objective, Task
 
@@ -41,19 +40,14 @@ def detection_task(
         loss: Of training.
         postprocess: Of evaluation.
     """
-    anchors = detector_anchors(detector)
-    score_activation = detector_head(detector).score_activation
+    truth = data.ground_truth("validation")
 
     def evaluator(network: keras.Model) -> Callable[[], dict[str, float]]:
-        detect = network_detector(
-            network, anchors, score_activation=score_activation, config=postprocess
-        )
+        detect = network_detector(network, detector, config=postprocess)
 
         def evaluate() -> dict[str, float]:
             results = collect_results(detect, data, "validation")
-            metrics = evaluate_detections(
-                data.ground_truth("validation"), results
-            ).metrics
+            metrics = evaluate_detections(truth, results).metrics
             return {
                 "validation_ap": metrics["ap"] or 0.0,
                 "validation_ap50": metrics["ap50"] or 0.0,
@@ -62,25 +56,23 @@ def detection_task(
         return evaluate
 
     return Task(
-        detection_objective(anchors, score_activation=score_activation, config=loss),
+        detection_objective(detector, config=loss),
         evaluator,
         score="validation_ap",
     )
 
 
 def detection_objective(
-    anchors: np.ndarray,
-    *,
-    score_activation: ScoreActivation,
-    config: DetectionLossConfig,
+    detector: Architecture, *, config: DetectionLossConfig
 ) -> Objective:
     """Returns the loss of batches `(images, targets)` of `DetectionData`.
 
     Args:
-        anchors: `[A, 4]`, normalised corners.
-        score_activation: Of the head.
+        detector: As of `detection_task`.
         config: Of the loss.
     """
+    anchors = detector_anchors(detector)
+    score_activation = detector_head(detector).score_activation
 
     def loss(
         outputs: Tensors, targets: Tensors
@@ -94,28 +86,25 @@ def detection_objective(
 
 
 def network_detector(
-    network: keras.Model,
-    anchors: np.ndarray,
-    *,
-    score_activation: ScoreActivation,
-    config: PostprocessConfig,
+    network: keras.Model, detector: Architecture, *, config: PostprocessConfig
 ) -> Detect:
     """Returns a compiled function of images to detections.
 
     Make it once for a network: each call of this function traces anew.
+
+    Args:
+        network: A network or supernet.
+        detector: As of `detection_task`.
+        config: Thresholds, and the number of detections.
     """
-    size_px = network.inputs[0].shape[1]
+    select = _selector(detector, config)
+    size_px = detector.image_size_px
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, size_px, size_px, 3], tf.float32)]
     )
     def detect(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return select_detections(
-            network(images, training=False),
-            tf.constant(anchors),
-            score_activation=score_activation,
-            config=config,
-        )
+        return select(network(images, training=False))
 
     return detect.get_concrete_function()
 
@@ -133,16 +122,23 @@ def file_detector(
         detector: What was exported.
         config: Thresholds, and the number of detections.
     """
-    anchors = tf.constant(detector_anchors(detector))
-    score_activation = detector_head(detector).score_activation
-    select = tf.function(
-        lambda outputs: select_detections(
-            outputs, anchors, score_activation=score_activation, config=config
-        ),
-        reduce_retracing=True,
-    )
+    select = tf.function(_selector(detector, config), reduce_retracing=True)
     return lambda images: select(
         {name: tf.constant(x) for name, x in outputs_of(np.asarray(images)).items()}
+    )
+
+
+def _selector(
+    detector: Architecture, config: PostprocessConfig
+) -> Callable[[Tensors], dict[str, tf.Tensor]]:
+    """Returns the function of a detector's outputs to detections."""
+    anchors = detector_anchors(detector)
+    score_activation = detector_head(detector).score_activation
+    return lambda outputs: select_detections(
+        outputs,
+        tf.constant(anchors),
+        score_activation=score_activation,
+        config=config,
     )
 
 

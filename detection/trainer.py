@@ -10,7 +10,6 @@ import keras
 from detection.coco_eval import DetectionEvaluation, evaluate_detections
 from detection.config import DetectionLossConfig, PostprocessConfig
 from detection.data import DetectionData
-from detection.heads import detector_anchors, detector_head
 from detection.task import (
     Detect,
     collect_results,
@@ -53,12 +52,7 @@ def evaluate_network(
     postprocess: PostprocessConfig,
 ) -> tuple[DetectionEvaluation, list[dict[str, Any]]]:
     """Returns what COCO says of a network on the test images, and its detections."""
-    detect = network_detector(
-        network,
-        detector_anchors(detector),
-        score_activation=detector_head(detector).score_activation,
-        config=postprocess,
-    )
+    detect = network_detector(network, detector, config=postprocess)
     return evaluate_detector(detect, data)
 
 

@@ -7,7 +7,7 @@ them. What the options do is left to `data`, `augmentation`, `optimizers` and `t
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from mobilenas_tf.options import option, require, require_literals
 
@@ -57,30 +57,39 @@ class DataConfig:
                 "dataset must be digits, tfds:NAME or folder:DIR. "
                 f"Received: dataset={self.dataset!r}"
             )
-        for field in ("image_size_px", "batch_size"):
-            value = getattr(self, field)
-            require(value >= 1, "at least 1", field, value)
-        for field in ("max_corrupt_images", "in_memory_limit_mib", "seed"):
-            value = getattr(self, field)
-            require(value >= 0, "0 or more", field, value)
+        check_reading(self)
         require(
             0 < self.central_crop_fraction <= 1,
             "in (0, 1]",
             "central_crop_fraction",
             self.central_crop_fraction,
         )
-        require(
-            self.max_train_images is None or self.max_train_images >= 1,
-            "at least 1 or not given",
-            "max_train_images",
-            self.max_train_images,
-        )
-        require(
-            0 < self.validation_fraction <= 0.5,
-            "in (0, 0.5]",
-            "validation_fraction",
-            self.validation_fraction,
-        )
+
+
+def check_reading(config: Any) -> None:
+    """Checks the fields that all data sets' configurations have: sizes and splits.
+
+    Raises:
+        ValueError: Names the field.
+    """
+    for field in ("image_size_px", "batch_size"):
+        value = getattr(config, field)
+        require(value >= 1, "at least 1", field, value)
+    for field in ("max_corrupt_images", "in_memory_limit_mib", "seed"):
+        value = getattr(config, field)
+        require(value >= 0, "0 or more", field, value)
+    require(
+        config.max_train_images is None or config.max_train_images >= 1,
+        "at least 1 or not given",
+        "max_train_images",
+        config.max_train_images,
+    )
+    require(
+        0 < config.validation_fraction <= 0.5,
+        "in (0, 0.5]",
+        "validation_fraction",
+        config.validation_fraction,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -96,7 +96,7 @@ def test_the_objective_is_the_loss_of_the_assigned_targets(data):
     anchors = detector_anchors(detector)
     images, targets = next(iter(data.train_epoch(0)))
     outputs = build_network(detector)(images)
-    objective = detection_objective(anchors, score_activation="sigmoid", config=LOSS)
+    objective = detection_objective(detector, config=LOSS)
     loss, figures = objective.loss(outputs, targets)
     expected, parts = detection_loss(
         outputs,
@@ -116,12 +116,7 @@ def test_networks_are_judged_by_the_mean_precision_of_validation(data):
     network = build_network(detector)
     task = detection_task(detector, data, loss=LOSS, postprocess=POSTPROCESS)
     figures = task.evaluator(network)()
-    detect = network_detector(
-        network,
-        detector_anchors(detector),
-        score_activation="sigmoid",
-        config=POSTPROCESS,
-    )
+    detect = network_detector(network, detector, config=POSTPROCESS)
     results = collect_results(detect, data, "validation")
     metrics = evaluate_detections(data.ground_truth("validation"), results).metrics
     assert figures == {

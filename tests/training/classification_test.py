@@ -11,12 +11,7 @@ from mobilenas_tf.training.classification import (
     evaluate_accuracy,
     predict_classes,
 )
-from tests.training.synthetic import colour_data, linear_network
-
-
-def softmax(logits):
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+from tests.training.synthetic import colour_data, linear_network, softmax
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -85,3 +85,8 @@ def linear_network(dropout_rate: float = 0.0) -> keras.Model:
 
 def all_weights(model: keras.Model) -> list[np.ndarray]:
     return [np.array(weight) for weight in model.weights]
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -10,16 +10,12 @@ from tests.training.synthetic import (
     all_weights,
     colour_data,
     linear_network,
+    softmax,
 )
 
 
 def one_hot(labels):
     return np.eye(NUM_CLASSES, dtype="float32")[labels]
-
-
-def softmax(logits):
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def compiled(network, rate=0.1, label_smoothing=0.0):
