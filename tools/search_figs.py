@@ -20,6 +20,7 @@ from mobilenas_tf.training.config import (
     check_warmup,
 )
 from tools import flag_config, run_flags
+from tools.search_result import finish_search
 
 SEARCH_TRAINING = TrainingConfig(epochs=12, dropout_rate=0.0)
 
@@ -37,8 +38,7 @@ def main() -> None:
     check_warmup(optimizer, training)
 
     flag_config.import_tensorflow()
-    from mobilenas_tf.reporting.page import write_report
-    from mobilenas_tf.search.figs import SNAPSHOTS, check_search, search_figs
+    from mobilenas_tf.search.figs import check_search, search_figs
     from mobilenas_tf.training.classification import classification_task
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
@@ -74,20 +74,7 @@ def main() -> None:
         optimizer=optimizer,
         training=training,
     )
-    report = write_report(run.path)
-    snapshots = sorted(map(str, (run.path / SNAPSHOTS).glob("*")))
-    run_flags.finish(
-        {
-            "name": result.architecture.name,
-            "macs": result.cost.macs,
-            "params": result.cost.params,
-            "architecture": str(run.architecture_path),
-            "snapshots": snapshots,
-        },
-        f"Found {result.cost.macs / 1e6:.3f} M multiply-adds and "
-        f"{result.cost.params:,} parameters: "
-        + ", ".join([str(run.architecture_path), *snapshots, str(report)]),
-    )
+    finish_search(result, run)
 
 
 flag_config.define_flags(FigsConfig)

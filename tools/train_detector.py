@@ -14,21 +14,11 @@ from __future__ import annotations
 
 from absl import flags
 
-from detection.config import (
-    DetectionDataConfig,
-    DetectionLossConfig,
-    HeadConfig,
-    PostprocessConfig,
-    SceneAugmentationConfig,
-    check_loss,
-)
+from detection.config import DetectionDataConfig
 from mobilenas_tf.architecture_source import open_architecture
-from mobilenas_tf.training.config import (
-    OptimizerConfig,
-    TrainingConfig,
-    check_warmup,
-)
+from mobilenas_tf.training.config import TrainingConfig
 from tools import flag_config, network_flags, run_flags
+from tools.detection_flags import define_detection, detection_from_flags
 
 # Weights of classes have no place in these losses; the rate is for a batch of 256.
 DETECTOR_TRAINING = TrainingConfig(epochs=60, dropout_rate=0.0, label_smoothing=0.0)
@@ -36,19 +26,12 @@ DETECTOR_TRAINING = TrainingConfig(epochs=60, dropout_rate=0.0, label_smoothing=
 
 def main() -> None:
     """Trains what the flags describe."""
-    head = flag_config.config_from_flags(HeadConfig)
     backbone = open_architecture(flags.FLAGS.architecture)
     data_config = flag_config.config_from_flags(
         DetectionDataConfig,
         image_size_px=flags.FLAGS.image_size_px or backbone.image_size_px,
     )
-    augmentation = flag_config.config_from_flags(SceneAugmentationConfig)
-    loss = flag_config.config_from_flags(DetectionLossConfig)
-    postprocess = flag_config.config_from_flags(PostprocessConfig)
-    optimizer = flag_config.config_from_flags(OptimizerConfig)
-    training = flag_config.config_from_flags(TrainingConfig)
-    check_warmup(optimizer, training)
-    check_loss(loss, head.score_activation)
+    settings = detection_from_flags()
 
     flag_config.import_tensorflow()
     from detection.data import load_detection_data
@@ -60,10 +43,10 @@ def main() -> None:
     from mobilenas_tf.training.results import summary_row, write_summary
     from mobilenas_tf.training.run_dir import open_run_dir
 
-    data = load_detection_data(data_config, augmentation)
+    data = load_detection_data(data_config, settings.augmentation)
     detector = fit_detector(
         backbone,
-        head,
+        settings.head,
         num_classes=data.num_classes,
         image_size_px=data_config.image_size_px,
     )
@@ -76,10 +59,10 @@ def main() -> None:
             "init_weights": flags.FLAGS.init_weights,
             "data": data_config,
             "augmentation": data.augmentation,
-            "loss": loss,
-            "postprocess": postprocess,
-            "optimizer": optimizer,
-            "training": training,
+            "loss": settings.loss,
+            "postprocess": settings.postprocess,
+            "optimizer": settings.optimizer,
+            "training": settings.training,
         },
         command=run_flags.command(),
     )
@@ -87,13 +70,15 @@ def main() -> None:
         detector,
         data,
         run,
-        loss=loss,
-        postprocess=postprocess,
-        optimizer=optimizer,
-        training=training,
+        loss=settings.loss,
+        postprocess=settings.postprocess,
+        optimizer=settings.optimizer,
+        training=settings.training,
         initialize=initialize,
     )
-    evaluation, results = evaluate_network(network, detector, data, postprocess)
+    evaluation, results = evaluate_network(
+        network, detector, data, settings.postprocess
+    )
     write_evaluation(run.path, evaluation, results, data)
     row = summary_row(
         detector,
@@ -111,16 +96,11 @@ def main() -> None:
 
 
 network_flags.define_architecture()
-flag_config.define_flags(HeadConfig)
 flag_config.define_flags(DetectionDataConfig, leave_out=("image_size_px",))
 flags.DEFINE_integer(
     "image_size_px", None, "Input size in pixels. By default the architecture's."
 )
-flag_config.define_flags(SceneAugmentationConfig)
-flag_config.define_flags(DetectionLossConfig)
-flag_config.define_flags(PostprocessConfig)
-flag_config.define_flags(OptimizerConfig)
-flag_config.define_flags(TrainingConfig, defaults=DETECTOR_TRAINING)
+define_detection(DETECTOR_TRAINING)
 flags.DEFINE_string(
     "init_weights",
     "random",

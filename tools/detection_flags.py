@@ -1,0 +1,63 @@
+"""The flags that searching and training a detector have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from detection.config import (
+    DetectionLossConfig,
+    HeadConfig,
+    PostprocessConfig,
+    SceneAugmentationConfig,
+    check_loss,
+)
+from mobilenas_tf.training.config import (
+    OptimizerConfig,
+    TrainingConfig,
+    check_warmup,
+)
+from tools import flag_config
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionSettings:
+    """How a detector is made and taught, whatever the data."""
+
+    head: HeadConfig
+    augmentation: SceneAugmentationConfig
+    loss: DetectionLossConfig
+    postprocess: PostprocessConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+
+
+def define_detection(training: TrainingConfig) -> None:
+    """Defines the flags, with the binary's own defaults of the training."""
+    for config_class in (
+        HeadConfig,
+        SceneAugmentationConfig,
+        DetectionLossConfig,
+        PostprocessConfig,
+        OptimizerConfig,
+    ):
+        flag_config.define_flags(config_class)
+    flag_config.define_flags(TrainingConfig, defaults=training)
+
+
+def detection_from_flags() -> DetectionSettings:
+    """Returns what the flags say.
+
+    Raises:
+        ValueError: If values are not allowed or do not go together.
+    """
+    settings = DetectionSettings(
+        head=flag_config.config_from_flags(HeadConfig),
+        augmentation=flag_config.config_from_flags(SceneAugmentationConfig),
+        loss=flag_config.config_from_flags(DetectionLossConfig),
+        postprocess=flag_config.config_from_flags(PostprocessConfig),
+        optimizer=flag_config.config_from_flags(OptimizerConfig),
+        training=flag_config.config_from_flags(TrainingConfig),
+    )
+    check_warmup(settings.optimizer, settings.training)
+    check_loss(settings.loss, settings.head.score_activation)
+    return settings
