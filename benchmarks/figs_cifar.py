@@ -24,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import app, flags
@@ -50,6 +50,12 @@ from mobilenas_tf.spec import Architecture
 
 _MACS = flags.DEFINE_list("max_macs", ["4e6", "2e6"], "Two budgets, falling.")
 _PARAMS = flags.DEFINE_float("max_params", 8e4, "The budget of parameters.")
+_FIRST_BUDGET_SEEDS = flags.DEFINE_integer(
+    "first_budget_seeds",
+    None,
+    "Seeds of FiGS, uniform and random widths at the first budget, where they differ "
+    "least; by default --seeds.",
+)
 _REPORTED_SEEDS = flags.DEFINE_integer(
     "reported_seeds", 2, "Seeds of the sides that no target is about."
 )
@@ -62,6 +68,7 @@ GATES: dict[str, Gate] = {
 BASELINES = ("uniform", "random")
 # Sides that no target is about.
 REPORTED = ("mobilenet_v2", "l0")
+SIDES = ("figs", *BASELINES, "l1", *REPORTED)
 # A network this far below the median of its seeds counts as cut in two or collapsed.
 COLLAPSED_POINTS = 5.0
 MAX_SEARCH_SHARE = 2.0
@@ -72,12 +79,8 @@ Results = Mapping[str, Any]
 def main(_: Sequence[str]) -> None:
     """Runs all jobs, prints the tables and one JSON object."""
     results = run_jobs(_jobs(), _work, results_folder())
-    comparisons = [
-        row
-        for metric, budget in _budgets()
-        for row in _compare(results, metric, budget)
-    ]
-    stability = [_stability(results, *pair) for pair in _budgets()]
+    comparisons = [row for budget in _budgets() for row in _compare(results, budget)]
+    stability = [_stability(results, budget) for budget in _budgets()]
     cost = _search_cost(results)
     for rows in (comparisons, stability, [cost]):
         print(format_table(list(rows[0]), rows), "\n")
@@ -94,7 +97,12 @@ def main(_: Sequence[str]) -> None:
             "total_cpu_seconds": sum(r["cpu_seconds"] for r in results.values()),
         },
         settings=protocol().settings()
-        | {"seeds": len(seeds()), "max_macs": _MACS.value, "max_params": _PARAMS.value},
+        | {
+            "seeds": len(seeds()),
+            "first_budget_seeds": len(_seeds("figs", _budgets()[0])),
+            "max_macs": _MACS.value,
+            "max_params": _PARAMS.value,
+        },
         targets=[
             *(_target(row) for row in comparisons if row["than"] not in REPORTED),
             evidence.target(
@@ -113,45 +121,60 @@ def main(_: Sequence[str]) -> None:
     )
 
 
-def _budgets() -> list[tuple[str, float]]:
-    macs = [("macs", float(value)) for value in _MACS.value]
-    return [*macs, ("params", _PARAMS.value)]
+class _Budget(NamedTuple):
+    """So many multiply-adds or parameters."""
+
+    metric: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} {self.metric}"
 
 
-def _sides(seed: int) -> list[str]:
-    sides = ["figs", *BASELINES, "l1"]
-    return [*sides, *REPORTED] if seed < _REPORTED_SEEDS.value else sides
+def _budgets() -> list[_Budget]:
+    macs = [_Budget("macs", float(value)) for value in _MACS.value]
+    return [*macs, _Budget("params", _PARAMS.value)]
+
+
+def _seeds(side: str, budget: _Budget) -> range:
+    """Returns the paired seeds of a side at a budget."""
+    if side in REPORTED:
+        return range(_REPORTED_SEEDS.value)
+    if side != "l1" and budget == _budgets()[0]:
+        return range(max(len(seeds()), _FIRST_BUDGET_SEEDS.value or 0))
+    return seeds()
 
 
 def _jobs() -> list[Job]:
     """Returns all runs, seed by seed, those that are only reported last."""
-    jobs = []
-    for seed in seeds():
-        for metric, side in itertools.product(("macs", "params"), _sides(seed)):
-            search = f"search_{side}_{metric}_{seed}"
-            budgets = [budget for kind, budget in _budgets() if kind == metric]
+    jobs = {}
+    for budget, side in itertools.product(_budgets(), SIDES):
+        for seed in _seeds(side, budget):
             settings = {**protocol().settings(), "side": side, "seed": seed}
-            settings["metric"] = metric
+            settings["metric"] = budget.metric
+            search = f"search_{side}_{budget.metric}_{seed}"
             if side in GATES:
                 settings["search"] = dataclasses.asdict(_search_config(side))
-                jobs.append(Job(search, {**settings, "budgets": budgets}))
-            jobs.extend(
-                Job(
-                    _training(side, metric, budget, seed),
-                    {**settings, "budget": budget},
-                    needs=(search,) if side in GATES else (),
-                )
-                for budget in budgets
+                values = [b.value for b in _budgets() if b.metric == budget.metric]
+                jobs[search] = Job(search, {**settings, "budgets": values})
+            training = _training(side, budget, seed)
+            jobs[training] = Job(
+                training,
+                {**settings, "budget": budget.value},
+                needs=(search,) if side in GATES else (),
             )
-    return sorted(jobs, key=lambda job: job.settings["side"] in REPORTED)
+    return sorted(
+        jobs.values(),
+        key=lambda job: (job.settings["side"] in REPORTED, job.settings["seed"]),
+    )
 
 
 def _search_config(side: str) -> FigsConfig:
     return FigsConfig(space=protocol().space, gate=GATES[side])
 
 
-def _training(side: str, metric: str, budget: float, seed: int) -> str:
-    return f"train_{side}_{metric}{budget:.0f}_{seed}"
+def _training(side: str, budget: _Budget, seed: int) -> str:
+    return f"train_{side}_{budget.metric}{budget.value:.0f}_{seed}"
 
 
 def _work(job: Job, needed: Results) -> dict[str, Any]:
@@ -194,26 +217,25 @@ def _baseline(side: str, metric: str, budget: float, seed: int) -> Architecture:
     return derived_architecture(space, selection, name=side)
 
 
-def _accuracies(results: Results, side: str, metric: str, budget: float) -> list[float]:
+def _accuracies(results: Results, side: str, budget: _Budget) -> list[float]:
     """Returns the test accuracies in percent of the seeds that this side has."""
     return [
-        100 * results[_training(side, metric, budget, seed)]["test_accuracy"]
-        for seed in seeds()
-        if side in _sides(seed)
+        100 * results[_training(side, budget, seed)]["test_accuracy"]
+        for seed in _seeds(side, budget)
     ]
 
 
-def _compare(results: Results, metric: str, budget: float) -> list[dict[str, Any]]:
-    ours = _accuracies(results, "figs", metric, budget)
+def _compare(results: Results, budget: _Budget) -> list[dict[str, Any]]:
+    ours = _accuracies(results, "figs", budget)
     rows = []
-    for side in (*BASELINES, "l1", *REPORTED):
-        others = _accuracies(results, side, metric, budget)
+    for side in SIDES[1:]:
+        others = _accuracies(results, side, budget)
         if len(others) < 2:
             continue
         rows.append(
             {
-                "budget": f"{budget:.3g} {metric}",
-                "figs": float(np.mean(ours)),
+                "budget": str(budget),
+                "figs": float(np.mean(ours[: len(others)])),
                 "than": side,
                 "other": float(np.mean(others)),
                 "seeds": len(others),
@@ -228,7 +250,7 @@ def _target(row: Mapping[str, Any]) -> dict[str, Any]:
     is_baseline = row["than"] in BASELINES
     end = "low_95" if is_baseline else "high_95"
     return evidence.target(
-        f"FiGS - {row['than']} in points at {row['budget']}, "
+        f"FiGS - {row['than']} in points at {row['budget']}, {row['seeds']} seeds, "
         f"{'lower' if is_baseline else 'upper'} end of the 95 % interval",
         row[end],
         0.0,
@@ -236,15 +258,17 @@ def _target(row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _stability(results: Results, metric: str, budget: float) -> dict[str, Any]:
-    accuracies = _accuracies(results, "figs", metric, budget)
-    widths = [
-        results[f"search_figs_{metric}_{seed}"]["networks"][f"{budget:.0f}"]["widths"]
-        for seed in seeds()
+def _stability(results: Results, budget: _Budget) -> dict[str, Any]:
+    accuracies = _accuracies(results, "figs", budget)
+    searches = [
+        results[f"search_figs_{budget.metric}_{seed}"]["networks"]
+        for seed in _seeds("figs", budget)
     ]
+    widths = [networks[f"{budget.value:.0f}"]["widths"] for networks in searches]
     overlaps = [width_overlap(*pair) for pair in itertools.combinations(widths, 2)]
     return {
-        "budget": f"{budget:.3g} {metric}",
+        "budget": str(budget),
+        "seeds": len(accuracies),
         "lowest": min(accuracies),
         "median": float(np.median(accuracies)),
         "highest": max(accuracies),
@@ -272,7 +296,7 @@ def _search_cost(results: Results) -> dict[str, float]:
         [results[name(seed)]["cpu_seconds"] for seed in seeds()]
         for name in (
             lambda seed: f"search_figs_macs_{seed}",
-            lambda seed: _training("figs", *largest, seed),
+            lambda seed: _training("figs", largest, seed),
         )
     )
     return {
