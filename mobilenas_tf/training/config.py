@@ -156,13 +156,15 @@ class AugmentationConfig:
 class OptimizerConfig:
     """How weights are updated, and how the learning rate runs."""
 
-    optimizer: Literal["sgd", "rmsprop"] = option("sgd", "Optimizer of the weights.")
+    optimizer: Literal["sgd", "rmsprop", "adamw"] = option(
+        "sgd", "Optimizer of the weights."
+    )
     learning_rate: float | None = option(
         None,
         "Highest learning rate for a batch of 256 images; it is scaled by batch_size / "
-        "256. By default 0.1 for sgd and 0.016 for rmsprop.",
+        "256. By default 0.1 for sgd, 0.016 for rmsprop and 0.002 for adamw.",
     )
-    momentum: float = option(0.9, "Momentum of either optimizer.")
+    momentum: float = option(0.9, "Momentum; of adamw its beta_1.")
     nesterov: bool = option(False, "Nesterov's momentum (sgd only).")
     rho: float = option(0.9, "rmsprop: decay of the mean squared gradient.")
     epsilon: float = option(1e-3, "rmsprop: added to the mean squared gradient.")

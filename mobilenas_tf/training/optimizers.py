@@ -16,6 +16,7 @@ from mobilenas_tf.training.config import OptimizerConfig
 LEARNING_RATES = {
     "sgd": 0.1,
     "rmsprop": 0.016,  # "MnasNet", arXiv 1807.11626, as run by AtomNAS, 1912.09640
+    "adamw": 0.002,
 }
 """Default learning rates for a batch of `REFERENCE_BATCH_SIZE` images."""
 
@@ -135,6 +136,33 @@ class FusedSGD(keras.optimizers.SGD):
         """Leaves the decay to `update_step`, which knows the learning rate."""
 
 
+class FusedAdamW(keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW` in two operators a variable, for `FusedSGD`'s reason."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable."""
+        rate = tf.cast(learning_rate, variable.dtype)
+        if self.weight_decay is not None and self._use_weight_decay(variable):
+            variable.assign_sub(variable * (self.weight_decay * rate))
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), step),
+            beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), step),
+            lr=rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+    def _apply_weight_decay(self, variables):
+        """Leaves the decay to `update_step`, which knows the learning rate."""
+
+
 def build_optimizer(
     config: OptimizerConfig,
     variables: Sequence[keras.Variable],
@@ -166,17 +194,19 @@ def build_optimizer(
             epochs=epochs,
             batch_size=batch_size,
         ),
-        "momentum": float(config.momentum),
         "weight_decay": config.weight_decay or None,
         "global_clipnorm": config.gradient_clip_norm or None,
         "use_ema": config.ema_decay > 0,
         "ema_momentum": config.ema_decay,
     }
+    momentum = float(config.momentum)
     if config.optimizer == "sgd":
-        optimizer = FusedSGD(nesterov=config.nesterov, **options)
+        optimizer = FusedSGD(momentum=momentum, nesterov=config.nesterov, **options)
+    elif config.optimizer == "adamw":
+        optimizer = FusedAdamW(beta_1=momentum, **options)
     else:
         optimizer = keras.optimizers.RMSprop(
-            rho=config.rho, epsilon=config.epsilon, **options
+            rho=config.rho, momentum=momentum, epsilon=config.epsilon, **options
         )
     optimizer.exclude_from_weight_decay(
         var_list=[v for v in variables if is_exempt_from_weight_decay(v)]

@@ -44,7 +44,7 @@ def test_every_option_has_a_default_and_a_help_text(config):
         (
             OptimizerConfig,
             {"optimizer": "adam"},
-            "optimizer must be one of sgd, rmsprop",
+            "optimizer must be one of sgd, rmsprop, adamw",
         ),
         (OptimizerConfig, {"schedule": "linear"}, "schedule must be one of cosine"),
         (OptimizerConfig, {"learning_rate": 0.0}, "learning_rate must be above 0"),

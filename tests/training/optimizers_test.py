@@ -125,7 +125,7 @@ def test_decay_is_for_kernels_but_not_depthwise_ones():
     }
 
 
-@pytest.mark.parametrize("name", ["sgd", "rmsprop"])
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw"])
 def test_a_step_without_gradient_only_decays_what_it_should(name):
     model = small_model()
     variables = model.trainable_variables
@@ -174,6 +174,23 @@ def test_rmsprop_has_epsilon_inside_the_root():
     # Mean square 0.1 * 4 = 0.4; step 0.1 * 2 / sqrt(0.4 + 0.3).
     optimizer.apply([tf.constant(2.0)])
     assert float(variable) == pytest.approx(1 - 0.2 / math.sqrt(0.7))
+
+
+def test_fused_adamw_is_keras_adamw():
+    def steps(make_optimizer):
+        weights = np.linspace(-1, 1, 6).reshape(2, 3)
+        variable = keras.Variable(weights, dtype="float32")
+        optimizer = make_optimizer([variable])
+        for scale in (1.0, -3.0, 0.01):
+            optimizer.apply([tf.constant(scale * np.ones((2, 3), "float32"))])
+        return np.array(variable)
+
+    options = constant_options(learning_rate=0.1, momentum=0.8, weight_decay=0.2)
+    ours = steps(lambda v: optimizer_of(v, optimizer="adamw", **options))
+    keras_own = steps(
+        lambda v: built(keras.optimizers.AdamW(0.1, beta_1=0.8, weight_decay=0.2), v)
+    )
+    np.testing.assert_allclose(ours, keras_own, rtol=1e-5)
 
 
 def test_gradients_are_clipped_to_their_global_norm():
@@ -313,6 +330,14 @@ def test_both_moments_of_adam_are_carried():
     _, slots = carried(lambda variables: built(keras.optimizers.Adam(0.1), variables))
     assert slots.keys() == {"momentum", "velocity"}
     # m = (1 - 0.9) g; m = 0.9 m + (1 - 0.9) g. v likewise of g^2 with 0.999.
+    np.testing.assert_allclose(slots["momentum"], (1 - 0.9**2) * _PART, rtol=1e-5)
+    np.testing.assert_allclose(slots["velocity"], (1 - 0.999**2) * _PART**2, rtol=1e-4)
+
+
+def test_both_moments_of_fused_adamw_are_carried():
+    options = constant_options(optimizer="adamw", learning_rate=0.1)
+    _, slots = carried(lambda variables: optimizer_of(variables, **options))
+    assert slots.keys() == {"momentum", "velocity"}
     np.testing.assert_allclose(slots["momentum"], (1 - 0.9**2) * _PART, rtol=1e-5)
     np.testing.assert_allclose(slots["velocity"], (1 - 0.999**2) * _PART**2, rtol=1e-4)
 
