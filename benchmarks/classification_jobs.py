@@ -9,21 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+from benchmarks.jobs import one_thread
+from benchmarks.timed_search import timed_search
 from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.json_io import (
-    architecture_from_plain,
-    read_architecture,
-    read_json,
-    to_plain,
-)
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.spaces import named_space, space_image_size
 from mobilenas_tf.spec import Architecture
@@ -43,13 +37,6 @@ _EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs of each training.")
 _BATCH_SIZE = flags.DEFINE_integer("train_batch_size", 64, "Images in a step.")
 _LEARNING_RATE = flags.DEFINE_float(
     "learning_rate", 0.4, "Of the weights, for a batch of 256 images."
-)
-_SEEDS = flags.DEFINE_integer("seeds", 5, "Paired seeds.", 2)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the runs; by default runs/ and the script's name."
-)
-_RESULTS = flags.DEFINE_string(
-    "results", None, "Folder of the runs' results; by default in --workdir."
 )
 
 
@@ -103,29 +90,6 @@ def protocol() -> Protocol:
     )
 
 
-def seeds() -> range:
-    """Returns the paired seeds."""
-    return range(_SEEDS.value)
-
-
-def workdir() -> Path:
-    """Returns the folder of the runs."""
-    return Path(_WORKDIR.value or f"runs/{Path(sys.argv[0]).stem}")
-
-
-def results_folder() -> Path:
-    """Returns the folder of the runs' results."""
-    return Path(_RESULTS.value) if _RESULTS.value else workdir() / "results"
-
-
-def one_thread() -> None:
-    """Restricts TensorFlow to one thread; call it before anything is computed."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
 def run_search(
     shared: Protocol,
     config: FigsConfig,
@@ -136,46 +100,21 @@ def run_search(
 ) -> dict[str, Any]:
     """Searches, and returns seconds and the found networks by budget."""
     one_thread()
-    from mobilenas_tf.search.figs import SNAPSHOTS, search_figs
     from mobilenas_tf.training.classification import classification_task
     from mobilenas_tf.training.data import load_classification_data
-    from mobilenas_tf.training.run_dir import open_run_dir
 
     data = load_classification_data(shared.data_config(seed), AugmentationConfig())
-    space = named_space(shared.space, num_classes=data.num_classes)
-    shutil.rmtree(folder, ignore_errors=True)  # what was stopped would count too little
-    run = open_run_dir(folder, config={"search": config, "budget": budget}, command=[])
     training = TrainingConfig(epochs=shared.search_epochs, dropout_rate=0.0, seed=seed)
-    started, cpu_started = time.monotonic(), time.process_time()
-    search_figs(
-        space,
+    return timed_search(
+        folder,
+        named_space(shared.space, num_classes=data.num_classes),
         classification_task(data, label_smoothing=training.label_smoothing),
         data,
-        run,
         config=config,
         budget=budget,
         optimizer=shared.optimizer,
         training=training,
     )
-    seconds = time.monotonic() - started, time.process_time() - cpu_started
-    folders = [folder, *sorted((folder / SNAPSHOTS).glob("*"))]
-    networks = {}
-    for path in folders:
-        document = read_json(path / "search.json")
-        networks[f"{document['budget']:.0f}"] = {
-            "architecture": to_plain(read_architecture(path / "architecture.json")),
-            "widths": document["widths"],
-            "width_scale": document["width_scale"],
-            "inherited_validation_accuracy": document["inherited_validation_accuracy"],
-        }
-    rows = run.read_metrics()
-    return {
-        "seconds": seconds[0],
-        "cpu_seconds": seconds[1],
-        "networks": networks,
-        "expected_cost": [row["expected_cost"] for row in rows],
-        "supernet_macs": [row["supernet_macs"] for row in rows],
-    }
 
 
 def run_training(
@@ -212,10 +151,3 @@ def run_training(
         "seconds": seconds[0],
         "cpu_seconds": seconds[1],
     }
-
-
-def found_architecture(needed: Mapping[str, Any], budget: float) -> Architecture:
-    """Returns the network of a budget out of the one search that a job needs."""
-    (search,) = needed.values()
-    plain = search["networks"][f"{budget:.0f}"]["architecture"]
-    return architecture_from_plain(plain, "result of the search")

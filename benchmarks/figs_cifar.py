@@ -31,16 +31,13 @@ from absl import app, flags
 
 from benchmarks import evidence
 from benchmarks.classification_jobs import (
-    found_architecture,
     protocol,
-    results_folder,
     run_search,
     run_training,
-    seeds,
-    workdir,
 )
-from benchmarks.jobs import Job, run_jobs
+from benchmarks.jobs import Job, results_folder, run_jobs, seeds, workdir
 from benchmarks.paired import paired_difference
+from benchmarks.timed_search import found_architecture
 from mobilenas_tf.costs.network import cost_function
 from mobilenas_tf.costs.uniform import uniform_network
 from mobilenas_tf.reporting.terminal import format_table
@@ -191,7 +188,7 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
         )
     budget = settings["budget"]
     if side in GATES:
-        architecture = found_architecture(needed, budget)
+        architecture = found_architecture(*needed.values(), budget)
     else:
         architecture = _baseline(side, metric, budget, seed)
     return run_training(shared, architecture, seed=seed, folder=folder)

@@ -23,6 +23,13 @@ _JOB = flags.DEFINE_string("job", None, "Used by the script itself.")
 _PROCESSES = flags.DEFINE_integer(
     "processes", 2, "Runs at the same time, each with one thread.", 1
 )
+_SEEDS = flags.DEFINE_integer("seeds", 5, "Paired seeds.", 2)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the runs; by default runs/ and the script's name."
+)
+_RESULTS = flags.DEFINE_string(
+    "results", None, "Folder of the runs' results; by default in --workdir."
+)
 _POLL_SECONDS = 0.5
 
 
@@ -33,6 +40,29 @@ class Job:
     name: str
     settings: Mapping[str, Any]
     needs: tuple[str, ...] = ()
+
+
+def seeds() -> range:
+    """Returns the paired seeds."""
+    return range(_SEEDS.value)
+
+
+def workdir() -> Path:
+    """Returns the folder of the runs."""
+    return Path(_WORKDIR.value or f"runs/{Path(sys.argv[0]).stem}")
+
+
+def results_folder() -> Path:
+    """Returns the folder of the runs' results."""
+    return Path(_RESULTS.value) if _RESULTS.value else workdir() / "results"
+
+
+def one_thread() -> None:
+    """Restricts TensorFlow to one thread; call it before anything is computed."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def run_jobs(

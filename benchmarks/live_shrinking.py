@@ -25,16 +25,13 @@ from absl import app, flags
 
 from benchmarks import evidence
 from benchmarks.classification_jobs import (
-    found_architecture,
     protocol,
-    results_folder,
     run_search,
     run_training,
-    seeds,
-    workdir,
 )
-from benchmarks.jobs import Job, run_jobs
+from benchmarks.jobs import Job, results_folder, run_jobs, seeds, workdir
 from benchmarks.paired import paired_difference
+from benchmarks.timed_search import found_architecture
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
@@ -156,7 +153,7 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
             seed=seed,
             folder=folder,
         )
-    architecture = found_architecture(needed, _budget())
+    architecture = found_architecture(*needed.values(), _budget())
     return run_training(shared, architecture, seed=seed, folder=folder)
 
 

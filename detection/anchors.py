@@ -135,6 +135,39 @@ def torchvision_anchor_shapes(
     return tuple(levels)
 
 
+def multiscale_anchor_shapes(
+    num_levels: int,
+    min_scale: float,
+    *,
+    scales_per_octave: int = 2,
+    aspect_ratios: Sequence[float] = (1.0, 2.0, 0.5),
+) -> Shapes:
+    """Returns RetinaNet's anchor shapes, whose scales double from level to level.
+
+    Level k has the scales `min_scale 2^(k + j / S)`, j from 0 to S - 1, each in every
+    aspect ratio: anchors as large, measured in cells, on every level.
+
+    Source: Lin et al., Focal loss for dense object detection, arXiv:1708.02002,
+    section 4, "Anchors"; S = 2 as in the TensorFlow Object Detection API's
+    `multiscale_anchor_generator` of its FPNLite configurations, which have min_scale
+    0.1 at 320 px (four cells of stride 8).
+
+    Args:
+        num_levels: At least 1.
+        min_scale: Smallest scale of the first level.
+        scales_per_octave: S.
+        aspect_ratios: Width over height.
+    """
+    return tuple(
+        tuple(
+            (min_scale * 2 ** (level + step / scales_per_octave), ratio)
+            for step in range(scales_per_octave)
+            for ratio in aspect_ratios
+        )
+        for level in range(num_levels)
+    )
+
+
 def _spread_scales(num_levels: int, first: float, last: float) -> list[float]:
     """Returns the levels' scales, evenly spread, and 1 behind the last."""
     if num_levels < 2:

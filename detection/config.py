@@ -19,15 +19,18 @@ class HeadConfig:
         "ssdlite: from stride 16 on; fpnlite: a light feature pyramid from stride 8 "
         "on, better for small objects and dearer.",
     )
-    anchors: Literal["object_detection_api", "torchvision"] = option(
+    anchors: Literal["object_detection_api", "torchvision", "multiscale"] = option(
         "object_detection_api",
-        "Table of the anchors' shapes: 3 a cell on the finest level and 6 elsewhere, "
-        "or 6 everywhere.",
+        "Table of the anchors' shapes: SSD's evenly spread scales, with 3 a cell on the "
+        "finest level and 6 elsewhere, or 6 everywhere; or RetinaNet's, 6 a cell, whose "
+        "scales double from level to level (for fpnlite).",
     )
     min_scale: float = option(
         0.2, "Scale of the finest level's anchors, as a share of the image's side."
     )
-    max_scale: float = option(0.95, "Scale of the coarsest level's anchors.")
+    max_scale: float = option(
+        0.95, "Scale of the coarsest level's anchors (not of multiscale)."
+    )
     score_activation: ScoreActivation = option(
         "sigmoid",
         "sigmoid: a score for each class by itself; softmax: with one more class for "

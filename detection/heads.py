@@ -9,6 +9,7 @@ import numpy as np
 from detection.anchors import (
     Shapes,
     build_anchors,
+    multiscale_anchor_shapes,
     ssd_anchor_shapes,
     torchvision_anchor_shapes,
 )
@@ -34,6 +35,10 @@ from mobilenas_tf.spec import (
 EXTRA_CHANNELS = (512, 256, 256, 128)
 # Output of MobileNetV3-Large's last block (Howard et al., arXiv:1905.02244, table 1).
 _FULL_FEATURES = 160
+_SPREAD_ANCHORS = {
+    "object_detection_api": ssd_anchor_shapes,
+    "torchvision": torchvision_anchor_shapes,
+}
 _SMALLEST_EXTRA = 16  # `min_depth` of the same configurations
 
 
@@ -116,13 +121,12 @@ def fit_detector(
 
 def anchor_shapes(config: HeadConfig, *, num_levels: int) -> Anchors:
     """Returns the anchors' shapes by level, finest first."""
-    tables = {
-        "object_detection_api": ssd_anchor_shapes,
-        "torchvision": torchvision_anchor_shapes,
-    }
-    levels: Shapes = tables[config.anchors](
-        num_levels, config.min_scale, config.max_scale
-    )
+    levels: Shapes
+    if config.anchors == "multiscale":
+        levels = multiscale_anchor_shapes(num_levels, config.min_scale)
+    else:
+        table = _SPREAD_ANCHORS[config.anchors]
+        levels = table(num_levels, config.min_scale, config.max_scale)
     return tuple(tuple(AnchorShape(*shape) for shape in level) for level in levels)
 
 
@@ -152,8 +156,8 @@ def detector_head(detector: Architecture) -> DetectionHead:
     """
     if isinstance(detector.head, Head):
         raise ValueError(
-            "architecture must be a detector, as train_detector and search_figs "
-            f"--task=detection make them. Received: the classifier {detector.name}"
+            "architecture must be a detector, as train_detector and "
+            f"search_detector make them. Received: the classifier {detector.name}"
         )
     return detector.head
 

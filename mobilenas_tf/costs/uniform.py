@@ -1,4 +1,4 @@
-"""The plain baseline of every search: one network, scaled to the budget as a whole."""
+"""The plain baselines of every search: one network, scaled to the budget as a whole."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.names import lookup
 from mobilenas_tf.spaces import TABLES, build_supernet
 from mobilenas_tf.spec import Architecture, round_channels
+from mobilenas_tf.widths import resize, width_groups
 
 
 def uniform_network(
@@ -74,6 +75,51 @@ def uniform_network(
         lambda factor: fits(scaled(multiplier, expansion, factor)), 1.0
     )
     return scaled(multiplier, expansion, head_factor)
+
+
+def scaled_network(
+    architecture: Architecture,
+    *,
+    cost: Callable[[Architecture], float],
+    budget: float,
+    channel_divisor: int = 8,
+) -> Architecture:
+    """Returns a published network made narrower: the widest one within the budget.
+
+    One multiplier scales all channel counts, as MobileNets' does; a second one, as its
+    steps are coarse, then widens all expansions alike as far as they fit.
+
+    Args:
+        architecture: The full network.
+        cost: What a narrower one costs, perhaps under another head.
+        budget: Largest allowed cost.
+        channel_divisor: What channel counts are multiples of.
+
+    Raises:
+        ValueError: If the narrowest network is over the budget.
+    """
+    groups = width_groups(architecture)
+
+    def scaled(multiplier: float, expansion: float = 1.0) -> Architecture:
+        widths = {}
+        for group in groups:
+            factor = multiplier * (expansion if group.is_kernel else 1.0)
+            channels = round_channels(group.channels * factor, channel_divisor)
+            widths[group.path] = min(group.channels, channels)
+        return resize(architecture, widths)
+
+    def fits(network: Architecture) -> bool:
+        return cost(network) <= budget
+
+    if not fits(scaled(0.001)):
+        raise ValueError(
+            f"budget must allow the narrowest {architecture.name}. "
+            f"Received: budget={budget:,.0f}"
+        )
+    multiplier = _largest(lambda factor: fits(scaled(factor)), 0.001)
+    return scaled(
+        multiplier, _largest(lambda factor: fits(scaled(multiplier, factor)), 1.0)
+    )
 
 
 def _largest(fits: Callable[[float], bool], smallest: float) -> float:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.costs.uniform import uniform_network
+from mobilenas_tf.costs.uniform import scaled_network, uniform_network
 from mobilenas_tf.spaces import TABLES, named_space
 from mobilenas_tf.spec import Architecture, walk_blocks
+from mobilenas_tf.zoo import zoo_architecture
 
 SPACES = [name for name in TABLES if name.endswith(("_16", "_32"))]
 # Of the supernet's cost. At less, one multiple of 8 is more than 3 % of the budget.
@@ -87,3 +88,26 @@ def test_a_budget_below_the_narrowest_network_is_refused() -> None:
 def test_an_unknown_space_is_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="nearest are figs_quantized_16"):
         _uniform("figs_quantised_16", 1e6)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_large", "mnasnet_a1"])
+def test_a_published_network_is_scaled_to_the_budget_of_what_it_becomes(
+    name: str,
+) -> None:
+    def cost_twice_over(network: Architecture) -> float:
+        return 2.0 * network_cost(network).params
+
+    architecture = zoo_architecture(name, num_classes=10)
+    for budget in (5e5, 1e6, 4e6):
+        network = scaled_network(architecture, cost=cost_twice_over, budget=budget)
+        assert 0.9 * budget <= cost_twice_over(network) <= budget
+        assert len(list(walk_blocks(network))) == len(list(walk_blocks(architecture)))
+
+
+def test_a_budget_below_the_narrowest_published_network_is_an_error() -> None:
+    with pytest.raises(ValueError, match="must allow the narrowest mnasnet_a1.*=1,000"):
+        scaled_network(
+            zoo_architecture("mnasnet_a1"),
+            cost=lambda network: network_cost(network).params,
+            budget=1000,
+        )

@@ -7,6 +7,7 @@ import pytest
 
 from detection.anchors import (
     build_anchors,
+    multiscale_anchor_shapes,
     ssd_anchor_shapes,
     torchvision_anchor_shapes,
 )
@@ -60,6 +61,22 @@ def test_ssd_shapes_are_those_of_the_object_detection_api():
         expected = [(scale, ratio) for ratio in ratios]
         expected.append((math.sqrt(scale * next_scale), 1.0))
         np.testing.assert_allclose(table[level], expected)
+
+
+def test_multiscale_shapes_are_as_large_in_cells_on_every_level():
+    table = multiscale_anchor_shapes(5, 0.1)
+    assert [len(level) for level in table] == [6] * 5
+    root = math.sqrt(2.0)
+    expected = [(s, r) for s in (0.1, 0.1 * root) for r in (1.0, 2.0, 0.5)]
+    np.testing.assert_allclose(table[0], expected)
+    in_cells = [
+        [(scale / 2**index, ratio) for scale, ratio in level]
+        for index, level in enumerate(table)
+    ]
+    np.testing.assert_allclose(in_cells, [expected] * 5)
+    # Squares of 32 px at 320 px, as the Object Detection API's four cells of stride 8.
+    first = build_anchors(levels(table[:1]), [(40, 40)])[0] * 320
+    np.testing.assert_allclose(first, [4 - 16, 4 - 16, 4 + 16, 4 + 16], atol=1e-4)
 
 
 def test_ssd_shapes_of_a_first_level_that_is_not_reduced():

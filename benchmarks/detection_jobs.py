@@ -1,0 +1,169 @@
+"""The runs that comparisons of detectors are made of: a search, and a training.
+
+Each takes one thread and counts its processor's seconds. The flags here are those of
+all scripts that compare detectors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from benchmarks.jobs import one_thread
+from benchmarks.timed_search import timed_search
+from detection.config import (
+    DetectionDataConfig,
+    DetectionLossConfig,
+    HeadConfig,
+    PostprocessConfig,
+    SceneAugmentationConfig,
+)
+from detection.heads import fit_detector
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.spec import Architecture
+from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
+
+_DATASET = flags.DEFINE_string("dataset", "digit_scenes", "As of the binaries.")
+_SPACE = flags.DEFINE_string("space", "figs_mobilenet_v2_160", "Search space.")
+_HEAD = flags.DEFINE_enum("head", "ssdlite", ["ssdlite", "fpnlite"], "Of all sides.")
+_IMAGES = flags.DEFINE_integer("max_train_images", None, "Training images.")
+_SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 6, "Epochs of each search.")
+_EPOCHS = flags.DEFINE_integer("epochs", 20, "Epochs of each training.")
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", 1.6, "Of the weights, for a batch of 256 images."
+)
+
+IMAGE_SIZE_PX = 160
+# Objects of 10 to 80 of 160 px: the finest anchors are smaller than COCO's.
+MIN_SCALE = 0.1
+LOSS = DetectionLossConfig(box_loss_weight=2.0)
+AUGMENTATION = SceneAugmentationConfig(
+    min_crop_area=0.3, zoom_out_probability=0.3, max_zoom_out=2.0, color_jitter=1.0
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionProtocol:
+    """What all sides of a comparison share; each run adds its seed."""
+
+    dataset: str
+    space: str
+    head: HeadConfig
+    max_train_images: int | None
+    search_epochs: int
+    epochs: int
+    optimizer: OptimizerConfig
+    augmentation: SceneAugmentationConfig = AUGMENTATION
+    loss: DetectionLossConfig = LOSS
+
+    def data_config(self, seed: int) -> DetectionDataConfig:
+        """Returns the same scenes in the same order for all runs of a seed."""
+        return DetectionDataConfig(
+            dataset=self.dataset,
+            image_size_px=IMAGE_SIZE_PX,
+            max_train_images=self.max_train_images,
+            seed=seed,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what decides the results."""
+        return dataclasses.asdict(self)
+
+
+def protocol() -> DetectionProtocol:
+    """Returns what the flags say."""
+    return DetectionProtocol(
+        dataset=_DATASET.value,
+        space=_SPACE.value,
+        head=HeadConfig(head=_HEAD.value, min_scale=MIN_SCALE),
+        max_train_images=_IMAGES.value,
+        search_epochs=_SEARCH_EPOCHS.value,
+        epochs=_EPOCHS.value,
+        optimizer=OptimizerConfig(learning_rate=_LEARNING_RATE.value, warmup_epochs=1),
+    )
+
+
+def under_head(
+    shared: DetectionProtocol, backbone: Architecture, *, num_classes: int
+) -> Architecture:
+    """Returns the detector of a backbone; a detector stays what it is."""
+    return fit_detector(
+        backbone, shared.head, num_classes=num_classes, image_size_px=IMAGE_SIZE_PX
+    )
+
+
+def run_search(
+    shared: DetectionProtocol, budget: BudgetConfig, *, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Searches by the detection loss; returns seconds and the found detector."""
+    one_thread()
+    from detection.data import load_detection_data
+    from detection.spaces import detector_space
+    from detection.task import detection_task
+
+    data = load_detection_data(shared.data_config(seed), shared.augmentation)
+    space = detector_space(
+        shared.space,
+        shared.head,
+        num_classes=data.num_classes,
+        image_size_px=IMAGE_SIZE_PX,
+    )
+    return timed_search(
+        folder,
+        space,
+        detection_task(
+            space.supernet, data, loss=shared.loss, postprocess=PostprocessConfig()
+        ),
+        data,
+        config=FigsConfig(space=shared.space),
+        budget=budget,
+        optimizer=shared.optimizer,
+        training=TrainingConfig(
+            epochs=shared.search_epochs, dropout_rate=0.0, seed=seed
+        ),
+    )
+
+
+def run_training(
+    shared: DetectionProtocol, detector: Architecture, *, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Trains a detector from scratch; returns what COCO says on the test scenes."""
+    one_thread()
+    from detection.data import load_detection_data
+    from detection.trainer import evaluate_network, train_detector
+    from mobilenas_tf.training.run_dir import open_run_dir
+
+    data = load_detection_data(shared.data_config(seed), shared.augmentation)
+    shutil.rmtree(folder, ignore_errors=True)
+    run = open_run_dir(folder, config={"architecture": detector}, command=[])
+    started = time.process_time()
+    network = train_detector(
+        detector,
+        data,
+        run,
+        loss=shared.loss,
+        postprocess=PostprocessConfig(),
+        optimizer=shared.optimizer,
+        training=TrainingConfig(
+            epochs=shared.epochs,
+            dropout_rate=0.0,
+            seed=seed,
+            checkpoint_every_epochs=shared.epochs,
+        ),
+    )
+    seconds = time.process_time() - started
+    evaluation, _ = evaluate_network(network, detector, data, PostprocessConfig())
+    cost = network_cost(detector)
+    return {
+        "test_ap": evaluation.metrics["ap"],
+        "test_ap50": evaluation.metrics["ap50"],
+        "macs": cost.macs,
+        "params": cost.params,
+        "cpu_seconds": seconds,
+    }
