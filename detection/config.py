@@ -21,9 +21,9 @@ class HeadConfig:
     )
     anchors: Literal["object_detection_api", "torchvision", "multiscale"] = option(
         "object_detection_api",
-        "Table of the anchors' shapes: SSD's evenly spread scales, with 3 a cell on the "
-        "finest level and 6 elsewhere, or 6 everywhere; or RetinaNet's, 6 a cell, whose "
-        "scales double from level to level (for fpnlite).",
+        "Table of the anchors' shapes: SSD's evenly spread scales, 3 a cell on the "
+        "finest level and 6 elsewhere, or 6 everywhere; or RetinaNet's, 6 a cell, with "
+        "scales that double from level to level (for fpnlite).",
     )
     min_scale: float = option(
         0.2, "Scale of the finest level's anchors, as a share of the image's side."
