@@ -31,7 +31,6 @@ from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 
 _DATASET = flags.DEFINE_string("dataset", "digit_scenes", "As of the binaries.")
 _SPACE = flags.DEFINE_string("space", "figs_mobilenet_v2_160", "Search space.")
-_HEAD = flags.DEFINE_enum("head", "ssdlite", ["ssdlite", "fpnlite"], "Of all sides.")
 _IMAGES = flags.DEFINE_integer("max_train_images", None, "Training images.")
 _SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 6, "Epochs of each search.")
 _EPOCHS = flags.DEFINE_integer("epochs", 20, "Epochs of each training.")
@@ -40,8 +39,8 @@ _LEARNING_RATE = flags.DEFINE_float(
 )
 
 IMAGE_SIZE_PX = 160
-# Objects of 10 to 80 of 160 px: the finest anchors are smaller than COCO's.
-MIN_SCALE = 0.1
+# Objects of 10 to 80 of 160 px: these anchors overlap most of them best.
+HEAD = HeadConfig(head="ssdlite", anchors="multiscale", min_scale=0.15)
 LOSS = DetectionLossConfig(box_loss_weight=2.0)
 AUGMENTATION = SceneAugmentationConfig(
     min_crop_area=0.3, zoom_out_probability=0.3, max_zoom_out=2.0, color_jitter=1.0
@@ -54,11 +53,11 @@ class DetectionProtocol:
 
     dataset: str
     space: str
-    head: HeadConfig
     max_train_images: int | None
     search_epochs: int
     epochs: int
     optimizer: OptimizerConfig
+    head: HeadConfig = HEAD
     augmentation: SceneAugmentationConfig = AUGMENTATION
     loss: DetectionLossConfig = LOSS
 
@@ -81,7 +80,6 @@ def protocol() -> DetectionProtocol:
     return DetectionProtocol(
         dataset=_DATASET.value,
         space=_SPACE.value,
-        head=HeadConfig(head=_HEAD.value, min_scale=MIN_SCALE),
         max_train_images=_IMAGES.value,
         search_epochs=_SEARCH_EPOCHS.value,
         epochs=_EPOCHS.value,

@@ -188,7 +188,7 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
         )
     budget = settings["budget"]
     if side in GATES:
-        architecture = found_architecture(*needed.values(), budget)
+        architecture = found_architecture(needed, budget)
     else:
         architecture = _baseline(side, metric, budget, seed)
     return run_training(shared, architecture, seed=seed, folder=folder)

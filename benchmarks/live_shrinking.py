@@ -153,7 +153,7 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
             seed=seed,
             folder=folder,
         )
-    architecture = found_architecture(*needed.values(), _budget())
+    architecture = found_architecture(needed, _budget())
     return run_training(shared, architecture, seed=seed, folder=folder)
 
 

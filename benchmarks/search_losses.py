@@ -121,7 +121,7 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
     if job.settings["job"] == "search_classification":
         return _search_classifier(shared, seed=seed, folder=folder)
     (search,) = needed.values()
-    detector = found_architecture(search, search["budget"])
+    detector = found_architecture(needed, search["budget"])
     detector = under_head(shared, detector, num_classes=NUM_CLASSES)
     if job.settings["job"].startswith("train"):
         return run_training(shared, detector, seed=seed, folder=folder)

@@ -121,7 +121,7 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
         return run_search(protocol(), budget, seed=seed, folder=folder)
     side = job.settings["side"]
     if side == FIGS:
-        detector = found_architecture(*needed.values(), _PARAMS.value)
+        detector = found_architecture(needed, _PARAMS.value)
     else:
         detector = narrow_detector(side, _PARAMS.value)
     return run_training(protocol(), detector, seed=seed, folder=folder)

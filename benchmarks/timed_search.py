@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ def timed_search(
     }
 
 
-def found_architecture(search: dict[str, Any], budget: float) -> Architecture:
-    """Returns the network of a budget out of the result of `timed_search`."""
+def found_architecture(needed: Mapping[str, Any], budget: float) -> Architecture:
+    """Returns the network of a budget out of the one search that a job needs."""
+    (search,) = needed.values()
     plain = search["networks"][f"{budget:.0f}"]["architecture"]
     return architecture_from_plain(plain, "result of the search")
