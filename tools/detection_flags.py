@@ -23,25 +23,19 @@ from tools import flag_config
 class DetectionSettings:
     """How a detector is made and taught, whatever the data."""
 
-    head: HeadConfig
-    augmentation: SceneAugmentationConfig
-    loss: DetectionLossConfig
-    postprocess: PostprocessConfig
-    optimizer: OptimizerConfig
     training: TrainingConfig
+    head: HeadConfig = HeadConfig()
+    augmentation: SceneAugmentationConfig = SceneAugmentationConfig()
+    loss: DetectionLossConfig = DetectionLossConfig()
+    postprocess: PostprocessConfig = PostprocessConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
 
 
-def define_detection(training: TrainingConfig) -> None:
-    """Defines the flags, with the binary's own defaults of the training."""
-    for config_class in (
-        HeadConfig,
-        SceneAugmentationConfig,
-        DetectionLossConfig,
-        PostprocessConfig,
-        OptimizerConfig,
-    ):
-        flag_config.define_flags(config_class)
-    flag_config.define_flags(TrainingConfig, defaults=training)
+def define_detection(defaults: DetectionSettings) -> None:
+    """Defines the flags, with the binary's own defaults."""
+    for field in dataclasses.fields(defaults):
+        config = getattr(defaults, field.name)
+        flag_config.define_flags(type(config), defaults=config)
 
 
 def detection_from_flags() -> DetectionSettings:
@@ -51,12 +45,12 @@ def detection_from_flags() -> DetectionSettings:
         ValueError: If values are not allowed or do not go together.
     """
     settings = DetectionSettings(
+        training=flag_config.config_from_flags(TrainingConfig),
         head=flag_config.config_from_flags(HeadConfig),
         augmentation=flag_config.config_from_flags(SceneAugmentationConfig),
         loss=flag_config.config_from_flags(DetectionLossConfig),
         postprocess=flag_config.config_from_flags(PostprocessConfig),
         optimizer=flag_config.config_from_flags(OptimizerConfig),
-        training=flag_config.config_from_flags(TrainingConfig),
     )
     check_warmup(settings.optimizer, settings.training)
     check_loss(settings.loss, settings.head.score_activation)

@@ -82,34 +82,19 @@ def _export_classifier(
 
 def _export_detector(run_path: Path, config: ExportConfig) -> None:
     from detection.data import load_detection_data
-    from detection.task import file_detector
-    from detection.trainer import evaluate_detector, evaluate_network
-    from export.bundle import export_detector
-    from export.detector_file import open_detector_file
+    from detection.trainer import evaluate_network
     from mobilenas_tf.models.network_io import load_network
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.training.results import update_summary
+    from tools.detector_export import export_and_evaluate
 
     data_config, postprocess = _training_configs(run_path)
     data = load_detection_data(data_config, SceneAugmentationConfig())
-    config = dataclasses.replace(
-        config, calibration_images=min(config.calibration_images, data.num_train)
-    )
-    path = export_detector(
-        run_path,
-        data.calibration_images,
-        config,
-        data_config=data_config,
-        command=run_flags.command(),
-    )
+    path, exported, _ = export_and_evaluate(run_path, data, config, postprocess)
     detector, network = load_network(run_path)
-    detect = file_detector(open_detector_file(path), detector, config=postprocess)
+    trained, _ = evaluate_network(network, detector, data, postprocess)
     float_ap, exported_ap = (
-        evaluation.metrics["ap"] or 0.0
-        for evaluation, _ in (
-            evaluate_network(network, detector, data, postprocess),
-            evaluate_detector(detect, data),
-        )
+        evaluation.metrics["ap"] or 0.0 for evaluation in (trained, exported)
     )
     if config.quantization == "int8":
         update_summary(run_path, int8_ap=exported_ap, file_bytes=path.stat().st_size)

@@ -15,7 +15,11 @@ from detection.config import DetectionDataConfig
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.training.config import TrainingConfig
 from tools import flag_config, run_flags
-from tools.detection_flags import define_detection, detection_from_flags
+from tools.detection_flags import (
+    DetectionSettings,
+    define_detection,
+    detection_from_flags,
+)
 from tools.search_result import finish_search
 
 SEARCH_TRAINING = TrainingConfig(epochs=20, dropout_rate=0.0, label_smoothing=0.0)
@@ -79,7 +83,7 @@ def main() -> None:
 flag_config.define_flags(FigsConfig, defaults=SPACE)
 flag_config.define_flags(BudgetConfig)
 flag_config.define_flags(DetectionDataConfig)
-define_detection(SEARCH_TRAINING)
+define_detection(DetectionSettings(training=SEARCH_TRAINING))
 run_flags.define_workdir("runs/search_detector")
 
 if __name__ == "__main__":

@@ -18,7 +18,11 @@ from detection.config import DetectionDataConfig
 from mobilenas_tf.architecture_source import open_architecture
 from mobilenas_tf.training.config import TrainingConfig
 from tools import flag_config, network_flags, run_flags
-from tools.detection_flags import define_detection, detection_from_flags
+from tools.detection_flags import (
+    DetectionSettings,
+    define_detection,
+    detection_from_flags,
+)
 
 # Weights of classes have no place in these losses; the rate is for a batch of 256.
 DETECTOR_TRAINING = TrainingConfig(epochs=60, dropout_rate=0.0, label_smoothing=0.0)
@@ -100,7 +104,7 @@ flag_config.define_flags(DetectionDataConfig, leave_out=("image_size_px",))
 flags.DEFINE_integer(
     "image_size_px", None, "Input size in pixels. By default the architecture's."
 )
-define_detection(DETECTOR_TRAINING)
+define_detection(DetectionSettings(training=DETECTOR_TRAINING))
 flags.DEFINE_string(
     "init_weights",
     "random",
