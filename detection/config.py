@@ -9,6 +9,8 @@ from mobilenas_tf.detection_spec import ScoreActivation
 from mobilenas_tf.options import option, require, require_literals
 from mobilenas_tf.training.config import check_reading
 
+AnchorTable = Literal["auto", "object_detection_api", "torchvision", "multiscale"]
+
 
 @dataclasses.dataclass(frozen=True)
 class HeadConfig:
@@ -19,14 +21,17 @@ class HeadConfig:
         "ssdlite: from stride 16 on; fpnlite: a light feature pyramid from stride 8 "
         "on, better for small objects and dearer.",
     )
-    anchors: Literal["object_detection_api", "torchvision", "multiscale"] = option(
-        "object_detection_api",
+    anchors: AnchorTable = option(
+        "auto",
         "Table of the anchors' shapes: SSD's evenly spread scales, 3 a cell on the "
         "finest level and 6 elsewhere, or 6 everywhere; or RetinaNet's, 6 a cell, with "
-        "scales that double from level to level (for fpnlite).",
+        "scales that double from level to level. auto: the first for ssdlite, the "
+        "last for fpnlite, whose levels must have as many.",
     )
-    min_scale: float = option(
-        0.2, "Scale of the finest level's anchors, as a share of the image's side."
+    min_scale: float | None = option(
+        None,
+        "Scale of the finest level's anchors, as a share of the image's side. By "
+        "default 0.2, and 0.1 for multiscale.",
     )
     max_scale: float = option(
         0.95, "Scale of the coarsest level's anchors (not of multiscale)."
@@ -37,16 +42,29 @@ class HeadConfig:
         "the background (class_loss=hard_negative_mining only).",
     )
     pyramid_channels: int = option(96, "fpnlite: channels of every level.")
+    tower_depth: int = option(
+        1,
+        "fpnlite: depthwise-separable convolutions before the predictors of scores and "
+        "of boxes, the same for all levels.",
+    )
 
     def __post_init__(self) -> None:
         """Checks every field."""
         require_literals(self)
         require(
-            0 < self.min_scale < self.max_scale,
+            self.min_scale is None or 0 < self.min_scale < self.max_scale,
             "above 0 and below max_scale",
             "min_scale",
             self.min_scale,
         )
+        require(
+            self.head == "ssdlite" or self.anchors != "object_detection_api",
+            "auto, torchvision or multiscale for head=fpnlite, whose levels have as "
+            "many shapes each",
+            "anchors",
+            self.anchors,
+        )
+        require(self.tower_depth >= 0, "0 or more", "tower_depth", self.tower_depth)
         require(self.max_scale < 1, "below 1", "max_scale", self.max_scale)
         require(
             self.pyramid_channels >= 1,

@@ -72,6 +72,7 @@ def with_detection_head(
             num_classes=num_classes,
             anchors=anchor_shapes(config, num_levels=5),
             channels=config.pyramid_channels,
+            tower_depth=config.tower_depth,
             score_activation=config.score_activation,
         )
     else:
@@ -122,11 +123,14 @@ def fit_detector(
 def anchor_shapes(config: HeadConfig, *, num_levels: int) -> Anchors:
     """Returns the anchors' shapes by level, finest first."""
     levels: Shapes
-    if config.anchors == "multiscale":
-        levels = multiscale_anchor_shapes(num_levels, config.min_scale)
+    kind = config.anchors
+    if kind == "auto":
+        kind = "multiscale" if config.head == "fpnlite" else "object_detection_api"
+    if kind == "multiscale":
+        levels = multiscale_anchor_shapes(num_levels, config.min_scale or 0.1)
     else:
-        table = _SPREAD_ANCHORS[config.anchors]
-        levels = table(num_levels, config.min_scale, config.max_scale)
+        table = _SPREAD_ANCHORS[kind]
+        levels = table(num_levels, config.min_scale or 0.2, config.max_scale)
     return tuple(tuple(AnchorShape(*shape) for shape in level) for level in levels)
 
 

@@ -103,21 +103,37 @@ class FpnLiteHead:
     1x1 convolutions bring the three maps to `channels`; from coarse to fine each is
     doubled in size and added to the next, then smoothed (3x3 depthwise, 1x1); further
     levels come out of the coarsest by depthwise-separable convolutions of stride 2.
-    The predictors of each level are those of SSDLite.
+    Two towers, for scores and for boxes, of `tower_depth` depthwise-separable
+    convolutions and a predictor like SSDLite's serve all levels with the same
+    convolutions, and each level with batch norms of its own.
 
-    Source: Lin et al., Feature Pyramid Networks, arXiv:1612.03144, section 3. Differs:
-    depthwise-separable convolutions, and predictors that do not share weights.
+    Source: Lin et al., Feature Pyramid Networks, arXiv:1612.03144, section 3; towers of
+    Lin et al., Focal loss, arXiv:1708.02002, section 4, with the batch norms of the
+    TensorFlow Object Detection API's `WeightSharedConvolutionalBoxPredictor`. Differs:
+    depthwise-separable convolutions, and shorter towers than the four layers there.
     """
 
     num_classes: int
     anchors: Anchors
     channels: int = 96
+    tower_depth: int = 1
     activation: Activation = "relu6"
     score_activation: ScoreActivation = "sigmoid"
 
     def __post_init__(self) -> None:
         _check_detection_head(self)
         check_positive(self, channels=self.channels)
+        if self.tower_depth < 0:
+            raise ValueError(
+                "tower_depth of FpnLiteHead must be 0 or more. "
+                f"Received: tower_depth={self.tower_depth}"
+            )
+        if len({len(level) for level in self.anchors}) > 1:
+            raise ValueError(
+                "anchors of FpnLiteHead must have the same number of shapes on every "
+                "level, as the levels share their predictors. Received: "
+                f"{[len(level) for level in self.anchors]} shapes by level"
+            )
         if len(self.anchors) < 3:
             raise ValueError(
                 "anchors of FpnLiteHead must be at least three levels. "

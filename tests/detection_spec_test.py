@@ -88,6 +88,22 @@ def test_heads_refuse_what_they_cannot_be(changes, message):
         dataclasses.replace(SSDLITE, **changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"anchors": ((SHAPE,),) * 2}, "must be at least three levels"),
+        (
+            {"anchors": ((SHAPE,), (SHAPE, SHAPE), (SHAPE,))},
+            r"same number of shapes on every level.*\[1, 2, 1\]",
+        ),
+        ({"tower_depth": -1}, "tower_depth of FpnLiteHead must be 0 or more"),
+    ],
+)
+def test_pyramids_refuse_what_they_cannot_be(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(FpnLiteHead(3, ((SHAPE,),) * 3), **changes)
+
+
 def test_anchor_shapes_have_a_size():
     with pytest.raises(ValueError, match="must be above 0"):
         AnchorShape(0.0, 1.0)

@@ -52,5 +52,5 @@ SSDLITE = SsdLiteHead(
     conv_activation="hard_swish",
 )
 FPNLITE = FpnLiteHead(
-    num_classes=3, anchors=(_SHAPES[:2], _SHAPES, _SHAPES[:1], _SHAPES), channels=8
+    num_classes=3, anchors=(_SHAPES[:2],) * 4, channels=8, tower_depth=1
 )

@@ -10,7 +10,7 @@ from mobilenas_tf.costs.layers import (
     convolution_layer,
     depthwise_layer,
 )
-from mobilenas_tf.costs.ops import Cost, Count, convolution, out_size
+from mobilenas_tf.costs.ops import Cost, Count, batch_norm, convolution, out_size
 from mobilenas_tf.detection_spec import DetectionHead, FpnLiteHead, SsdLiteHead
 from mobilenas_tf.widths import extra_path
 
@@ -30,7 +30,14 @@ def detection_layer_costs(
     else:
         layers, levels = _extras(head, taps, widths)
     for index, (level, shapes) in enumerate(zip(levels, head.anchors, strict=True)):
-        layers.append(_predictors(f"head/level{index}", head, level, len(shapes)))
+        cost = _predictors(head, level, len(shapes))
+        if isinstance(head, FpnLiteHead) and index > 0:
+            # The convolutions of the first level, batch norms of its own.
+            num_norms = 2 * (2 * head.tower_depth + 1)
+            params = num_norms * batch_norm(head.channels).params
+            cost = Cost(cost.macs, params)
+        outputs = len(shapes) * (head.num_logits + 4)
+        layers.append(LayerCost(f"head/level{index}", cost, level.size_px, outputs))
     return tuple(layers)
 
 
@@ -86,14 +93,17 @@ def _separable(channels: Count, out_size_px: int) -> Cost:
     )
 
 
-def _predictors(
-    path: str, head: DetectionHead, level: FeatureMap, num_shapes: int
-) -> LayerCost:
+def _predictors(head: DetectionHead, level: FeatureMap, num_shapes: int) -> Cost:
     """Two predictors: for `num_logits` scores and 4 box coordinates an anchor."""
+    tower = Cost()
+    if isinstance(head, FpnLiteHead):
+        for _ in range(head.tower_depth):
+            tower = tower + _separable(head.channels, level.size_px)
     cost = Cost()
     for values in (head.num_logits, 4):
         cost = (
             cost
+            + tower
             + depthwise_layer(level.channels, out_size_px=level.size_px)
             + convolution(
                 level.channels,
@@ -102,5 +112,4 @@ def _predictors(
                 has_bias=True,
             )
         )
-    outputs = num_shapes * (head.num_logits + 4)
-    return LayerCost(path, cost, level.size_px, outputs)
+    return cost

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mobilenas_tf.detection_spec import DetectionHead, FpnLiteHead, SsdLiteHead
 from mobilenas_tf.models.layer_maker import (
@@ -13,6 +13,7 @@ from mobilenas_tf.models.layer_maker import (
     layer_name,
     scaled,
 )
+from mobilenas_tf.models.layer_set import Layer
 from mobilenas_tf.widths import extra_path
 
 # Probability of an object that every anchor starts from, so that the many anchors
@@ -49,15 +50,15 @@ def build_detection_head(
     ):
         if head.score_activation == "softmax":
             bias = 0.0
+        if isinstance(head, FpnLiteHead):
+            maps = _shared_predictions(maker, head, levels, name, (values, bias))
+        else:
+            maps = _own_predictions(maker, head, levels, name, (values, bias))
         predictions = [
-            _predictions(
-                maker,
-                f"head/level{index}/{name}",
-                head,
-                level,
-                (len(head.anchors[index]), values, bias),
-            )
-            for index, level in enumerate(levels)
+            maker.layers.Reshape(
+                (-1, values), name=layer_name(f"head/level{index}/{name}", "anchors")
+            )(x)
+            for index, x in enumerate(maps)
         ]
         outputs[name] = maker.layers.Concatenate(axis=1, name=layer_name("head", name))(
             predictions
@@ -65,29 +66,80 @@ def build_detection_head(
     return outputs
 
 
-def _predictions(
+def _own_predictions(
     maker: LayerMaker,
-    path: str,
     head: DetectionHead,
-    features: FeatureMap,
-    shape: tuple[int, int, float],
+    levels: Sequence[FeatureMap],
+    name: str,
+    values_and_bias: tuple[int, float],
+) -> Iterator[Tensor]:
+    """Yields `[B, H, W, anchors of the level * values]` by predictors of each level."""
+    for index, level in enumerate(levels):
+        path = f"head/level{index}/{name}"
+        num_shapes = len(head.anchors[index])
+        x = maker.depthwise(f"{path}/depthwise", level.x)
+        x = _normalized(maker, f"{path}/depthwise", head, FeatureMap(x, level.mask))
+        yield _output_layer(maker, path, num_shapes, values_and_bias)(x)
+
+
+def _shared_predictions(
+    maker: LayerMaker,
+    head: FpnLiteHead,
+    levels: Sequence[FeatureMap],
+    name: str,
+    values_and_bias: tuple[int, float],
+) -> Iterator[Tensor]:
+    """Yields the same by one tower for all levels, with batch norms for each."""
+    shared = tower_paths(head, f"head/{name}")
+    convolutions = [
+        maker.depthwise_layer(path)
+        if path.endswith("depthwise")
+        else maker.pointwise_layer(path, head.channels)
+        for path in shared
+    ]
+    num_shapes = len(head.anchors[0])
+    output = _output_layer(maker, f"head/{name}", num_shapes, values_and_bias)
+    for index, level in enumerate(levels):
+        x = level.x
+        own = tower_paths(head, f"head/level{index}/{name}")
+        for convolution, path in zip(convolutions, own, strict=True):
+            x = _normalized(maker, path, head, FeatureMap(convolution(x)))
+        yield output(x)
+
+
+def tower_paths(head: FpnLiteHead, path: str) -> list[str]:
+    """Returns the paths of a tower's convolutions, or of a level's batch norms there.
+
+    Args:
+        head: The head.
+        path: Of the tower.
+    """
+    parts = ("depthwise", "output")
+    towers = [f"tower{i}/{part}" for i in range(head.tower_depth) for part in parts]
+    return [f"{path}/{part}" for part in (*towers, "depthwise")]
+
+
+def _normalized(
+    maker: LayerMaker, path: str, head: DetectionHead, features: FeatureMap
 ) -> Tensor:
-    """Returns a level's `[B, anchors of the level, values]`."""
-    num_shapes, values, bias = shape
-    x = maker.depthwise(f"{path}/depthwise", features.x)
-    norm = maker.batch_norm(f"{path}/depthwise", x)
-    x = scaled(norm, x, features.mask)
-    x = maker.activation(f"{path}/depthwise", x, head.activation)
+    """Returns x after batch norm, mask and the head's activation."""
+    x = scaled(maker.batch_norm(path, features.x), features.x, features.mask)
+    return maker.activation(path, x, head.activation)
+
+
+def _output_layer(
+    maker: LayerMaker, path: str, num_shapes: int, values_and_bias: tuple[int, float]
+) -> Layer:
+    values, bias = values_and_bias
     initializers = maker.layer_set.keras.initializers
-    x = maker.layers.Conv2D(
+    return maker.layers.Conv2D(
         num_shapes * values,
         1,
         # As in both published implementations (facts of SSDLite, section 4.1).
         kernel_initializer=initializers.RandomNormal(stddev=0.03),
         bias_initializer=initializers.Constant(bias),
         name=layer_name(path, "output"),
-    )(x)
-    return maker.layers.Reshape((-1, values), name=layer_name(path, "anchors"))(x)
+    )
 
 
 def _extras(
@@ -171,8 +223,8 @@ def _depthwise(
     stride: int,
 ) -> FeatureMap:
     x = maker.depthwise(path, features.x, stride=stride)
-    x = scaled(maker.batch_norm(path, x), x, features.mask)
-    return FeatureMap(maker.activation(path, x, head.activation), features.mask)
+    x = _normalized(maker, path, head, FeatureMap(x, features.mask))
+    return FeatureMap(x, features.mask)
 
 
 def _gated_pointwise(

@@ -67,21 +67,31 @@ class LayerMaker:
 
     def pointwise(self, path: str, x: Tensor, filters: int, groups: int = 1) -> Tensor:
         """Returns x after a 1x1 convolution without bias."""
-        return self.layer_set.pointwise_convolution(
-            filters, 1, groups=groups, use_bias=False, name=layer_name(path, "conv")
-        )(x)
+        return self.pointwise_layer(path, filters, groups)(x)
 
     def depthwise(
         self, path: str, x: Tensor, kernel_size: int = 3, stride: int = 1
     ) -> Tensor:
         """Returns x after a depthwise convolution without bias."""
+        return self.depthwise_layer(path, kernel_size, stride)(x)
+
+    def pointwise_layer(self, path: str, filters: int, groups: int = 1) -> Layer:
+        """Returns a 1x1 convolution without bias, perhaps for several tensors."""
+        return self.layer_set.pointwise_convolution(
+            filters, 1, groups=groups, use_bias=False, name=layer_name(path, "conv")
+        )
+
+    def depthwise_layer(
+        self, path: str, kernel_size: int = 3, stride: int = 1
+    ) -> Layer:
+        """Returns a depthwise convolution without bias, perhaps for several tensors."""
         return self.layer_set.depthwise_convolution(
             kernel_size,
             stride,
             padding="same",
             use_bias=False,
             name=layer_name(path, "conv"),
-        )(x)
+        )
 
 
 def layer_name(*parts: str) -> str:

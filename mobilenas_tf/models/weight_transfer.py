@@ -14,6 +14,7 @@ import numpy as np
 
 from mobilenas_tf.detection_spec import DetectionHead, FpnLiteHead
 from mobilenas_tf.models.derive import Selection
+from mobilenas_tf.models.detection_head import tower_paths
 from mobilenas_tf.models.layer_maker import layer_name
 from mobilenas_tf.models.supernet import Supernet
 from mobilenas_tf.spec import (
@@ -247,29 +248,21 @@ def _detection_head(
     indices: Callable[[str, int], Indices],
 ) -> Iterator[VariableCut]:
     if isinstance(head, FpnLiteHead):
-        channels = np.arange(head.channels)
-        levels = [channels] * len(head.anchors)
-        for index, inputs in enumerate(features):
-            path = f"head/pyramid{index}/lateral"
-            yield from layers.pointwise(path, inputs, channels)
-        smoothed = {*range(len(levels))} - {len(features) - 1}
-        for path in (f"head/pyramid{index}" for index in sorted(smoothed)):
-            yield from layers.depthwise(f"{path}/depthwise", channels)
-            yield from layers.pointwise(f"{path}/output", channels, channels)
-    else:
-        levels = list(features)
-        if head.conv_channels is not None:
-            outputs = indices("head/conv", head.conv_channels)
-            yield from layers.pointwise("head", levels[-1], outputs)
-            levels[-1] = outputs
-        for index, extra in enumerate(head.extras):
-            path = extra_path(index)
-            squeezed = indices(f"{path}/squeeze", extra.squeezed_channels)
-            outputs = indices(f"{path}/output", extra.out_channels)
-            yield from layers.pointwise(f"{path}/squeeze", levels[-1], squeezed)
-            yield from layers.depthwise(f"{path}/depthwise", squeezed)
-            yield from layers.pointwise(f"{path}/output", squeezed, outputs)
-            levels.append(outputs)
+        yield from _pyramid(layers, head, features)
+        return
+    levels = list(features)
+    if head.conv_channels is not None:
+        outputs = indices("head/conv", head.conv_channels)
+        yield from layers.pointwise("head", levels[-1], outputs)
+        levels[-1] = outputs
+    for index, extra in enumerate(head.extras):
+        path = extra_path(index)
+        squeezed = indices(f"{path}/squeeze", extra.squeezed_channels)
+        outputs = indices(f"{path}/output", extra.out_channels)
+        yield from layers.pointwise(f"{path}/squeeze", levels[-1], squeezed)
+        yield from layers.depthwise(f"{path}/depthwise", squeezed)
+        yield from layers.pointwise(f"{path}/output", squeezed, outputs)
+        levels.append(outputs)
     for index, level in enumerate(levels):
         num_shapes = len(head.anchors[index])
         for name, values in (("class_logits", head.num_logits), ("box_encodings", 4)):
@@ -277,3 +270,25 @@ def _detection_head(
             yield from layers.depthwise(f"{path}/depthwise", level)
             everything = np.arange(num_shapes * values)
             yield from layers.convolution((path, "output"), {2: level}, everything)
+
+
+def _pyramid(
+    layers: _LayerCuts, head: FpnLiteHead, features: Sequence[Indices]
+) -> Iterator[VariableCut]:
+    """Cuts the laterals; what is behind them has the pyramid's one width."""
+    channels = np.arange(head.channels)
+    num_levels = len(head.anchors)
+    for index, inputs in enumerate(features):
+        yield from layers.pointwise(f"head/pyramid{index}/lateral", inputs, channels)
+    smoothed = {*range(num_levels)} - {len(features) - 1}
+    for path in (f"head/pyramid{index}" for index in sorted(smoothed)):
+        yield from layers.depthwise(f"{path}/depthwise", channels)
+        yield from layers.pointwise(f"{path}/output", channels, channels)
+    for name, values in (("class_logits", head.num_logits), ("box_encodings", 4)):
+        for path in tower_paths(head, f"head/{name}"):
+            yield from layers.convolution((path, "conv"), {})
+        everything = np.arange(len(head.anchors[0]) * values)
+        yield from layers.convolution((f"head/{name}", "output"), {}, everything)
+        for index in range(num_levels):
+            for path in tower_paths(head, f"head/level{index}/{name}"):
+                yield from layers.norm(path, channels)

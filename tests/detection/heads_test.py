@@ -73,9 +73,27 @@ def test_published_numbers_of_anchors(anchors, image_size_px, count):
 
 def test_a_pyramid_has_five_levels_from_stride_8():
     detector = on_zoo("mobilenet_v2", FPN)
-    # Grids of 40, 20, 10, 5 and 3 cells; 3 shapes on the first, then 6.
-    count = 40**2 * 3 + (20**2 + 10**2 + 5**2 + 3**2) * 6
+    # Grids of 40, 20, 10, 5 and 3 cells, 6 shapes in each.
+    count = (40**2 + 20**2 + 10**2 + 5**2 + 3**2) * 6
     assert detector_anchors(detector).shape == (count, 4)
+    # The Object Detection API's FPNLite has squares of 32 px at 320 px first.
+    assert detector_head(detector).anchors[0][0] == AnchorShape(0.1, 1.0)
+
+
+def test_a_pyramid_takes_tables_with_as_many_shapes_on_every_level():
+    torchvision = HeadConfig(head="fpnlite", anchors="torchvision", min_scale=0.1)
+    assert len(detector_head(on_zoo("mobilenet_v2", torchvision)).anchors[0]) == 6
+    with pytest.raises(ValueError, match="anchors must be auto, torchvision or multi"):
+        HeadConfig(head="fpnlite", anchors="object_detection_api")
+
+
+def test_levels_of_a_pyramid_share_their_predictors():
+    detector = on_zoo("mobilenet_v2", FPN)
+    deeper = on_zoo("mobilenet_v2", HeadConfig(head="fpnlite", tower_depth=2))
+    more = network_cost(deeper).params - network_cost(detector).params
+    # Two towers: one depthwise and one 1x1 convolution more for all levels, and two
+    # batch norms more for each of the five.
+    assert more == 2 * ((9 * 96 + 96 * 96) + 5 * 2 * (2 * 96))
 
 
 def test_anchors_of_all_networks_in_a_space_are_the_same():

@@ -14,8 +14,8 @@ from tests.models.random_networks import (
 from tests.small_detectors import FPNLITE, SSDLITE, small_detector
 
 HEADS = [SSDLITE, FPNLITE]
-# Grids of 4x4, 2x2 and 1x1 with 2, 3 and 1 shapes; 8x8, 4x4, 2x2, 1x1 with 2, 3, 1, 3.
-NUM_ANCHORS = [16 * 2 + 4 * 3 + 1, 64 * 2 + 16 * 3 + 4 + 3]
+# Grids of 4x4, 2x2 and 1x1 with 2, 3 and 1 shapes; 8x8, 4x4, 2x2 and 1x1 with 2 each.
+NUM_ANCHORS = [16 * 2 + 4 * 3 + 1, (64 + 16 + 4 + 1) * 2]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_anchors_run_level_by_level_and_row_by_row(head):
     rng = np.random.default_rng(0)
     images = random_images(architecture, rng, count=4)
     randomize(network, images, rng)
-    finest = network.get_layer("head.level0.class_logits.output").output
+    finest = network.get_layer("head.level0.class_logits.anchors").input
     maps = np.array(keras.Model(network.inputs[0], finest)(images))
     logits = np.array(network(images)["class_logits"])
     grid, shapes = maps.shape[1], len(head.anchors[0])
