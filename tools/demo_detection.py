@@ -28,12 +28,12 @@ from tools.detection_flags import (
 )
 
 # Settings that suit 2,000 scenes of 160 px and a few minutes: small batches for many
-# steps, anchors for objects of 10 to 80 px, and a pyramid that begins at stride 8.
+# steps, and a pyramid that begins at stride 8 for objects of 10 to 80 px.
 DATA = DetectionDataConfig(dataset="digit_scenes", batch_size=8)
 SPACE = FigsConfig(space="figs_quantized_160")
 SETTINGS = DetectionSettings(
     training=TrainingConfig(epochs=8, dropout_rate=0.0, label_smoothing=0.0),
-    head=HeadConfig(head="fpnlite", anchors="multiscale", min_scale=0.1),
+    head=HeadConfig(head="fpnlite"),
     augmentation=SceneAugmentationConfig(
         min_crop_area=0.3, zoom_out_probability=0.3, max_zoom_out=2.0, color_jitter=1.0
     ),
