@@ -7,6 +7,8 @@ that took no part. Each run's result is stored as it ends; a stopped script goes
 
 Sides:
 - figs: this project's search with its defaults;
+- figs_alone: the same with a search for the first budget alone; one that serves both
+  budgets leaves the first one after three of seven epochs;
 - l1: the same search by L1 on batch-norm scales (AtomNAS); l0: by hard-concrete gates;
 - uniform: all searchable widths scaled alike to the budget;
 - random: each of them times a number drawn from (0, 1), then scaled alike;
@@ -59,13 +61,15 @@ _REPORTED_SEEDS = flags.DEFINE_integer(
 
 GATES: dict[str, Gate] = {
     "figs": "logistic_sigmoid",
+    "figs_alone": "logistic_sigmoid",
     "l1": "batch_norm_scale",
     "l0": "hard_concrete",
 }
 BASELINES = ("uniform", "random")
 # Sides that no target is about.
 REPORTED = ("mobilenet_v2", "l0")
-SIDES = ("figs", *BASELINES, "l1", *REPORTED)
+OURS = ("figs", "figs_alone")
+SIDES = (*OURS, *BASELINES, "l1", *REPORTED)
 # A network this far below the median of its seeds counts as cut in two or collapsed.
 COLLAPSED_POINTS = 5.0
 MAX_SEARCH_SHARE = 2.0
@@ -135,9 +139,12 @@ def _budgets() -> list[_Budget]:
 
 def _seeds(side: str, budget: _Budget) -> range:
     """Returns the paired seeds of a side at a budget."""
+    is_first = budget == _budgets()[0]
     if side in REPORTED:
         return range(_REPORTED_SEEDS.value)
-    if side != "l1" and budget == _budgets()[0]:
+    if side == "figs_alone" and not is_first:
+        return range(0)
+    if side != "l1" and is_first:
         return range(max(len(seeds()), _FIRST_BUDGET_SEEDS.value or 0))
     return seeds()
 
@@ -152,8 +159,9 @@ def _jobs() -> list[Job]:
             search = f"search_{side}_{budget.metric}_{seed}"
             if side in GATES:
                 settings["search"] = dataclasses.asdict(_search_config(side))
-                values = [b.value for b in _budgets() if b.metric == budget.metric]
-                jobs[search] = Job(search, {**settings, "budgets": values})
+                jobs[search] = Job(
+                    search, {**settings, "budgets": _searched_for(side, budget)}
+                )
             training = _training(side, budget, seed)
             jobs[training] = Job(
                 training,
@@ -164,6 +172,13 @@ def _jobs() -> list[Job]:
         jobs.values(),
         key=lambda job: (job.settings["side"] in REPORTED, job.settings["seed"]),
     )
+
+
+def _searched_for(side: str, budget: _Budget) -> list[float]:
+    """Returns the budgets of the search that finds a side's network of a budget."""
+    if side == "figs_alone":
+        return [budget.value]
+    return [other.value for other in _budgets() if other.metric == budget.metric]
 
 
 def _search_config(side: str) -> FigsConfig:
@@ -223,20 +238,22 @@ def _accuracies(results: Results, side: str, budget: _Budget) -> list[float]:
 
 
 def _compare(results: Results, budget: _Budget) -> list[dict[str, Any]]:
-    ours = _accuracies(results, "figs", budget)
     rows = []
-    for side in SIDES[1:]:
-        others = _accuracies(results, side, budget)
-        if len(others) < 2:
+    for side, other in itertools.product(OURS, (*BASELINES, "l1", *REPORTED)):
+        ours = _accuracies(results, side, budget)
+        others = _accuracies(results, other, budget)
+        count = min(len(ours), len(others))
+        if count < 2:
             continue
         rows.append(
             {
                 "budget": str(budget),
-                "figs": float(np.mean(ours[: len(others)])),
-                "than": side,
-                "other": float(np.mean(others)),
-                "seeds": len(others),
-                **paired_difference(ours[: len(others)], others),
+                "side": side,
+                "accuracy": float(np.mean(ours[:count])),
+                "than": other,
+                "other": float(np.mean(others[:count])),
+                "seeds": count,
+                **paired_difference(ours[:count], others[:count]),
             }
         )
     return rows
@@ -247,8 +264,8 @@ def _target(row: Mapping[str, Any]) -> dict[str, Any]:
     is_baseline = row["than"] in BASELINES
     end = "low_95" if is_baseline else "high_95"
     return evidence.target(
-        f"FiGS - {row['than']} in points at {row['budget']}, {row['seeds']} seeds, "
-        f"{'lower' if is_baseline else 'upper'} end of the 95 % interval",
+        f"{row['side']} - {row['than']} in points at {row['budget']}, "
+        f"{row['seeds']} seeds, {'lower' if is_baseline else 'upper'} end (95 %)",
         row[end],
         0.0,
         at_most=False,
