@@ -11,6 +11,7 @@ Run: python -m benchmarks.search_losses
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,6 @@ _CLASS_EPOCHS = flags.DEFINE_integer(
 )
 
 SIDES = ("detection", "classification")
-NUM_CLASSES = 10
 
 Results = Mapping[str, Any]
 
@@ -122,7 +122,7 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
         return _search_classifier(shared, seed=seed, folder=folder)
     (search,) = needed.values()
     detector = found_architecture(needed, search["budget"])
-    detector = under_head(shared, detector, num_classes=NUM_CLASSES)
+    detector = under_head(shared, detector)
     if job.settings["job"].startswith("train"):
         return run_training(shared, detector, seed=seed, folder=folder)
     budget = float(network_cost(detector).macs)
@@ -133,7 +133,7 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
 
 
 def _search_classifier(
-    shared: DetectionProtocol, *, seed: int, folder: Any
+    shared: DetectionProtocol, *, seed: int, folder: Path
 ) -> dict[str, Any]:
     one_thread()
     from mobilenas_tf.training.classification import classification_task

@@ -38,7 +38,6 @@ _PARAMS = flags.DEFINE_float("max_params", 4e5, "Budget of the whole detector.")
 FIGS = "figs"
 PUBLISHED = ("mobilenet_v3_large", "mnasnet_a1")
 SIDES = (FIGS, *PUBLISHED)
-NUM_CLASSES = 10
 
 Results = Mapping[str, Any]
 
@@ -131,7 +130,7 @@ def narrow_detector(name: str, max_params: float) -> Architecture:
     """Returns the widest detector of a published backbone within the budget."""
 
     def detector(backbone: Architecture) -> Architecture:
-        return under_head(protocol(), backbone, num_classes=NUM_CLASSES)
+        return under_head(protocol(), backbone)
 
     return detector(
         scaled_network(

@@ -31,7 +31,7 @@ class HeadConfig:
     min_scale: float | None = option(
         None,
         "Scale of the finest level's anchors, as a share of the image's side. By "
-        "default 0.2, and 0.1 for multiscale.",
+        "default 0.2, and 0.1 for the multiscale ones of fpnlite.",
     )
     max_scale: float = option(
         0.95, "Scale of the coarsest level's anchors (not of multiscale)."
@@ -51,12 +51,15 @@ class HeadConfig:
     def __post_init__(self) -> None:
         """Checks every field."""
         require_literals(self)
-        require(
-            self.min_scale is None or 0 < self.min_scale < self.max_scale,
-            "above 0 and below max_scale",
-            "min_scale",
-            self.min_scale,
-        )
+        table, min_scale, max_scale = self.anchor_table
+        require(min_scale > 0, "above 0", "min_scale", min_scale)
+        if table != "multiscale":
+            require(
+                min_scale < max_scale,
+                f"below max_scale, {max_scale}",
+                "min_scale",
+                min_scale,
+            )
         require(
             self.head == "ssdlite" or self.anchors != "object_detection_api",
             "auto, torchvision or multiscale for head=fpnlite, whose levels have as "
@@ -65,13 +68,23 @@ class HeadConfig:
             self.anchors,
         )
         require(self.tower_depth >= 0, "0 or more", "tower_depth", self.tower_depth)
-        require(self.max_scale < 1, "below 1", "max_scale", self.max_scale)
+        require(0 < max_scale < 1, "in (0, 1)", "max_scale", max_scale)
         require(
             self.pyramid_channels >= 1,
             "at least 1",
             "pyramid_channels",
             self.pyramid_channels,
         )
+
+    @property
+    def anchor_table(self) -> tuple[AnchorTable, float, float]:
+        """The table that `anchors` stands for, and its smallest and largest scale."""
+        is_pyramid, table = self.head == "fpnlite", self.anchors
+        if table == "auto":
+            table = "multiscale" if is_pyramid else "object_detection_api"
+        default = 0.1 if is_pyramid and table == "multiscale" else 0.2
+        min_scale = default if self.min_scale is None else self.min_scale
+        return table, min_scale, self.max_scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,3 +287,10 @@ class SceneAugmentationConfig:
         for field in ("zoom_out_probability", "color_jitter", "mosaic_probability"):
             value = getattr(self, field)
             require(0 <= value <= 1, "in [0, 1]", field, value)
+
+
+# What suits digit_scenes, whose digits have every size from 10 to 80 px and any colour.
+DIGIT_SCENE_AUGMENTATION = SceneAugmentationConfig(
+    min_crop_area=0.3, zoom_out_probability=0.3, max_zoom_out=2.0, color_jitter=1.0
+)
+DIGIT_SCENE_LOSS = DetectionLossConfig(box_loss_weight=2.0)

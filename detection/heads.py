@@ -123,14 +123,11 @@ def fit_detector(
 def anchor_shapes(config: HeadConfig, *, num_levels: int) -> Anchors:
     """Returns the anchors' shapes by level, finest first."""
     levels: Shapes
-    kind = config.anchors
-    if kind == "auto":
-        kind = "multiscale" if config.head == "fpnlite" else "object_detection_api"
-    if kind == "multiscale":
-        levels = multiscale_anchor_shapes(num_levels, config.min_scale or 0.1)
+    table, min_scale, max_scale = config.anchor_table
+    if table == "multiscale":
+        levels = multiscale_anchor_shapes(num_levels, min_scale)
     else:
-        table = _SPREAD_ANCHORS[kind]
-        levels = table(num_levels, config.min_scale or 0.2, config.max_scale)
+        levels = _SPREAD_ANCHORS[table](num_levels, min_scale, max_scale)
     return tuple(tuple(AnchorShape(*shape) for shape in level) for level in levels)
 
 

@@ -105,7 +105,8 @@ class FpnLiteHead:
     levels come out of the coarsest by depthwise-separable convolutions of stride 2.
     Two towers, for scores and for boxes, of `tower_depth` depthwise-separable
     convolutions and a predictor like SSDLite's serve all levels with the same
-    convolutions, and each level with batch norms of its own.
+    convolutions, and each level with batch norms of its own. (An exported file holds a
+    copy of those convolutions for each level, as batch norm is folded into them.)
 
     Source: Lin et al., Feature Pyramid Networks, arXiv:1612.03144, section 3; towers of
     Lin et al., Focal loss, arXiv:1708.02002, section 4, with the batch norms of the

@@ -12,10 +12,10 @@ import dataclasses
 from absl import flags
 
 from detection.config import (
+    DIGIT_SCENE_AUGMENTATION,
+    DIGIT_SCENE_LOSS,
     DetectionDataConfig,
-    DetectionLossConfig,
     HeadConfig,
-    SceneAugmentationConfig,
 )
 from export.config import BenchmarkConfig, ExportConfig
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
@@ -34,10 +34,8 @@ SPACE = FigsConfig(space="figs_quantized_160")
 SETTINGS = DetectionSettings(
     training=TrainingConfig(epochs=8, dropout_rate=0.0, label_smoothing=0.0),
     head=HeadConfig(head="fpnlite"),
-    augmentation=SceneAugmentationConfig(
-        min_crop_area=0.3, zoom_out_probability=0.3, max_zoom_out=2.0, color_jitter=1.0
-    ),
-    loss=DetectionLossConfig(box_loss_weight=2.0),
+    augmentation=DIGIT_SCENE_AUGMENTATION,
+    loss=DIGIT_SCENE_LOSS,
     optimizer=OptimizerConfig(learning_rate=3.2),
 )
 
@@ -97,6 +95,7 @@ def main() -> None:
             field.name: getattr(settings, field.name)
             for field in dataclasses.fields(settings)
         },
+        "augmentation": data.augmentation,
     }
 
     def open_run(name: str) -> RunDir:

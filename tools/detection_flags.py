@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from absl import flags
+
 from detection.config import (
     DetectionLossConfig,
     HeadConfig,
@@ -17,6 +19,8 @@ from mobilenas_tf.training.config import (
     check_warmup,
 )
 from tools import flag_config
+
+flags.disclaim_key_flags()  # so that --help shows them as flags of the binary
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 from absl import flags
 
+flags.disclaim_key_flags()  # so that --help shows them as flags of the binary
+
 
 def define_workdir(default: str) -> None:
     """Defines --workdir and --json."""

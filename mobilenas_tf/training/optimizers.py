@@ -16,7 +16,7 @@ from mobilenas_tf.training.config import OptimizerConfig
 LEARNING_RATES = {
     "sgd": 0.1,
     "rmsprop": 0.016,  # "MnasNet", arXiv 1807.11626, as run by AtomNAS, 1912.09640
-    "adamw": 0.002,
+    "adamw": 0.002,  # ours: Adam's usual 0.001, for half as large a batch
 }
 """Default learning rates for a batch of `REFERENCE_BATCH_SIZE` images."""
 
@@ -194,20 +194,21 @@ def build_optimizer(
             epochs=epochs,
             batch_size=batch_size,
         ),
-        "weight_decay": config.weight_decay or None,
         "global_clipnorm": config.gradient_clip_norm or None,
         "use_ema": config.ema_decay > 0,
         "ema_momentum": config.ema_decay,
     }
-    momentum = float(config.momentum)
-    if config.optimizer == "sgd":
-        optimizer = FusedSGD(momentum=momentum, nesterov=config.nesterov, **options)
-    elif config.optimizer == "adamw":
-        optimizer = FusedAdamW(beta_1=momentum, **options)
+    momentum, decay = float(config.momentum), config.weight_decay
+    if config.optimizer == "adamw":
+        optimizer = FusedAdamW(beta_1=momentum, weight_decay=decay, **options)
     else:
-        optimizer = keras.optimizers.RMSprop(
-            rho=config.rho, momentum=momentum, epsilon=config.epsilon, **options
-        )
+        options |= {"momentum": momentum, "weight_decay": decay or None}
+        if config.optimizer == "sgd":
+            optimizer = FusedSGD(nesterov=config.nesterov, **options)
+        else:
+            optimizer = keras.optimizers.RMSprop(
+                rho=config.rho, epsilon=config.epsilon, **options
+            )
     optimizer.exclude_from_weight_decay(
         var_list=[v for v in variables if is_exempt_from_weight_decay(v)]
     )

@@ -193,6 +193,14 @@ def test_fused_adamw_is_keras_adamw():
     np.testing.assert_allclose(ours, keras_own, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw"])
+def test_weights_need_not_decay(name):
+    variable = keras.Variable(np.ones((2, 3)), dtype="float32")
+    options = constant_options(optimizer=name, learning_rate=0.5, weight_decay=0.0)
+    optimizer_of([variable], **options).apply([tf.zeros((2, 3))])
+    np.testing.assert_array_equal(variable, np.ones((2, 3)))
+
+
 def test_gradients_are_clipped_to_their_global_norm():
     variables = [keras.Variable(0.0), keras.Variable(0.0)]
     options = constant_options(learning_rate=1.0, momentum=0.0, gradient_clip_norm=1.0)
