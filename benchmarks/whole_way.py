@@ -9,15 +9,13 @@ Run: python -m benchmarks.whole_way --dataset=tfds:cifar10_jpeg --data_dir=DIR
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 
 from benchmarks import evidence
+from benchmarks.binaries import call_binary
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.costs.uniform import uniform_network
 from mobilenas_tf.json_io import read_architecture, write_architecture
@@ -45,7 +43,7 @@ def main(_: list[str]) -> None:
     if _DATA_DIR.value:
         data.append(f"--data_dir={_DATA_DIR.value}")
     training_data = [*data, f"--max_train_images={_IMAGES.value}"]
-    _call(
+    call_binary(
         "search_figs",
         *training_data,
         f"--space={_SPACE.value}",
@@ -69,7 +67,7 @@ def main(_: list[str]) -> None:
         )
     ]
     models = ",".join(row["model"] for row in rows)
-    timings = _call("benchmark_tflite", f"--model={models}")["results"]
+    timings = call_binary("benchmark_tflite", f"--model={models}")["results"]
     for row, timing in zip(rows, timings, strict=True):
         row.update(median_ms=timing["median_ms"], p90_ms=timing["p90_ms"])
     print(format_table(COLUMNS, rows))
@@ -96,23 +94,15 @@ def main(_: list[str]) -> None:
 def _train_and_export(
     name: str, source: Path, root: Path, data: list[str], training_data: list[str]
 ) -> dict[str, Any]:
-    trained = _call(
+    trained = call_binary(
         "train_classifier",
         *training_data,
         f"--architecture={source}",
         f"--epochs={_EPOCHS.value}",
         f"--workdir={root / name}",
     )
-    exported = _call("export_tflite", *data, f"--run={root / name}")
+    exported = call_binary("export_tflite", *data, f"--run={root / name}")
     return {**trained, **exported, "name": name}
-
-
-def _call(tool: str, *arguments: str) -> dict[str, Any]:
-    """Runs a binary with --json and returns the object in its last line."""
-    command = [sys.executable, "-m", f"tools.{tool}", *arguments, "--json"]
-    print(" ".join(["python", *command[1:]]), flush=True)
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

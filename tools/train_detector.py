@@ -111,6 +111,7 @@ flags.DEFINE_string(
     "Of the layers below the head: random; imagenet (networks of the zoo that "
     "keras.applications has); or the run folder of a classifier or detector.",
 )
+flags.DEFINE_alias("backbone_run", "init_weights")
 run_flags.define_workdir("runs/train_detector")
 
 if __name__ == "__main__":

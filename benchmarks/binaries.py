@@ -1,0 +1,16 @@
+"""Runs the project's binaries as a user does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+
+def call_binary(tool: str, *arguments: str) -> dict[str, Any]:
+    """Runs a binary with --json and returns the object in its last line."""
+    command = [sys.executable, "-m", f"tools.{tool}", *arguments, "--json"]
+    print(" ".join(["python", *command[1:]]), flush=True)
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(result.stdout.splitlines()[-1])
