@@ -75,8 +75,8 @@ def _force_matches(iou: tf.Tensor) -> tf.Tensor:
     Pairs are fixed many at a time: if box and anchor overlap each other more than
     anything else that is left, no greater pair can take either of them.
     """
-    anchors = ops.arange(iou.shape[-2], dtype="int32")
-    boxes = ops.arange(iou.shape[-1], dtype="int32")
+    anchors = ops.arange(ops.shape(iou)[-2], dtype="int32")
+    boxes = ops.arange(ops.shape(iou)[-1], dtype="int32")
 
     def has_pairs(iou: tf.Tensor, forced: tf.Tensor) -> tf.Tensor:
         return ops.any(iou > 0)
@@ -93,6 +93,6 @@ def _force_matches(iou: tf.Tensor) -> tf.Tensor:
 
     unmatched = ops.full_like(iou[..., 0], -1, dtype="int32")
     _, forced = ops.while_loop(
-        has_pairs, fix_pairs, (iou, unmatched), maximum_iterations=iou.shape[-1]
+        has_pairs, fix_pairs, (iou, unmatched), maximum_iterations=ops.shape(iou)[-1]
     )
     return forced

@@ -188,3 +188,34 @@ def test_targets_of_another_shape_are_refused():
     batch["labels"] = batch["labels"][:, :2]
     with pytest.raises(ValueError, match=r"labels must have the shape \(None, 3\)"):
         assign_targets(batch, ANCHORS, config=CONFIG)
+
+
+def test_room_for_more_boxes_changes_nothing():
+    rng = np.random.default_rng(0)
+    anchors = _random_boxes(rng, 60)
+    boxes = np.zeros((3, 4, 4), np.float32)
+    labels = np.full((3, 4), -1, np.int32)
+    for image, count in enumerate((4, 0, 2)):
+        boxes[image, :count] = _random_boxes(rng, count)
+        labels[image, :count] = rng.integers(0, 5, count)
+    ignored = np.zeros((3, 4), bool)
+    ignored[2, 1], labels[2, 1] = True, -1  # an ignored box needs no label
+
+    def assigned(room):
+        wide = {
+            "boxes_normalized": np.pad(boxes, ((0, 0), (0, room), (0, 0))),
+            "labels": np.pad(labels, ((0, 0), (0, room)), constant_values=-1),
+            "is_ignored": np.pad(ignored, ((0, 0), (0, room))),
+        }
+        tensors = {name: tf.constant(x) for name, x in wide.items()}
+        function = tf.function(assign_targets, reduce_retracing=True)
+        return function(tensors, anchors, config=DetectionLossConfig())
+
+    for few, many in zip(assigned(0), assigned(30), strict=True):
+        np.testing.assert_array_equal(few, many)
+    assert np.any(assigned(0).classes >= 0) and np.any(assigned(0).class_weights == 0)
+
+
+def _random_boxes(rng, count):
+    starts = rng.uniform(0, 0.6, (count, 2))
+    return np.concatenate([starts, starts + rng.uniform(0.1, 0.4, (count, 2))], 1)
