@@ -142,8 +142,8 @@ def _seeds(side: str, budget: _Budget) -> range:
     is_first = budget == _budgets()[0]
     if side in REPORTED:
         return range(_REPORTED_SEEDS.value)
-    if side == "figs_alone" and not is_first:
-        return range(0)
+    if side == "figs_alone":
+        return seeds() if is_first else range(0)
     if side != "l1" and is_first:
         return range(max(len(seeds()), _FIRST_BUDGET_SEEDS.value or 0))
     return seeds()
