@@ -17,7 +17,8 @@ class BudgetConfig:
     max_macs: tuple[float, ...] = option(
         (),
         "Budget in multiply-adds, e.g. 5.7e6 (one multiply-add counts as one). "
-        "Several, e.g. 8e6,6e6, give a network for each out of one search.",
+        "Several, e.g. 8e6,6e6, give a network for each out of one search, which has "
+        "less time for each than a search of its own.",
     )
     max_params: tuple[float, ...] = option(
         (), "Budget in trained parameters, e.g. 3e5, or several, as above."
