@@ -249,7 +249,7 @@ def _compare(results: Results, budget: _Budget) -> list[dict[str, Any]]:
             {
                 "budget": str(budget),
                 "side": side,
-                "accuracy": float(np.mean(ours[:count])),
+                "ours": float(np.mean(ours[:count])),
                 "than": other,
                 "other": float(np.mean(others[:count])),
                 "seeds": count,
