@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from benchmarks.jobs import one_thread
@@ -160,4 +162,18 @@ def run_training(
         "macs": cost.macs,
         "params": cost.params,
         "cpu_seconds": seconds,
+    }
+
+
+def precision(trainings: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Returns the mAP on the test scenes of several trainings, in percent."""
+    return [100 * training["test_ap"] for training in trainings]
+
+
+def mean_figures(trainings: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Returns what several trainings cost and reach on average."""
+    return {
+        "params": float(np.mean([training["params"] for training in trainings])),
+        "macs": float(np.mean([training["macs"] for training in trainings])),
+        "test_map": float(np.mean(precision(trainings))),
     }

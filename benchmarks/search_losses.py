@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from absl import app, flags
 
 from benchmarks import evidence
 from benchmarks.detection_jobs import (
     IMAGE_SIZE_PX,
     DetectionProtocol,
+    mean_figures,
+    precision,
     protocol,
     run_search,
     run_training,
@@ -64,25 +65,15 @@ def main(_: Sequence[str]) -> None:
     trainings = {
         side: [results[f"train_{side}_{seed}"] for seed in seeds()] for side in SIDES
     }
-    precision = {
-        side: [100 * result["test_ap"] for result in trainings[side]] for side in SIDES
-    }
-    rows = [
-        {
-            "searched_by": side,
-            "macs": float(np.mean([r["macs"] for r in trainings[side]])),
-            "params": float(np.mean([r["params"] for r in trainings[side]])),
-            "test_map": float(np.mean(precision[side])),
-        }
-        for side in SIDES
-    ]
+    test_map = {side: precision(trainings[side]) for side in SIDES}
+    rows = [{"searched_by": side, **mean_figures(trainings[side])} for side in SIDES]
     print(format_table(list(rows[0]), rows))
     evidence.finish(
         figures={
             "rows": rows,
-            "test_map": precision,
+            "test_map": test_map,
             "detection_minus_classification_points": paired_difference(
-                precision["detection"], precision["classification"]
+                test_map["detection"], test_map["classification"]
             ),
             "total_cpu_seconds": sum(r["cpu_seconds"] for r in results.values()),
         },

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from absl import app, flags
 
 from benchmarks import evidence
 from benchmarks.detection_jobs import (
+    mean_figures,
+    precision,
     protocol,
     run_search,
     run_training,
@@ -48,22 +49,15 @@ def main(_: Sequence[str]) -> None:
     trainings = {
         side: [results[_training(side, seed)] for seed in seeds()] for side in SIDES
     }
-    precision = {
-        side: [100 * result["test_ap"] for result in trainings[side]] for side in SIDES
-    }
+    test_map = {side: precision(trainings[side]) for side in SIDES}
     rows = []
     for side in SIDES:
-        row = {
-            "backbone": side,
-            "params": float(np.mean([r["params"] for r in trainings[side]])),
-            "macs": float(np.mean([r["macs"] for r in trainings[side]])),
-            "test_map": float(np.mean(precision[side])),
-        }
+        row = {"backbone": side, **mean_figures(trainings[side])}
         if side != FIGS:
             row |= {
                 f"figs_minus_this_{key}": value
                 for key, value in paired_difference(
-                    precision[FIGS], precision[side]
+                    test_map[FIGS], test_map[side]
                 ).items()
             }
         rows.append(row)
@@ -71,7 +65,7 @@ def main(_: Sequence[str]) -> None:
     evidence.finish(
         figures={
             "rows": rows,
-            "test_map": precision,
+            "test_map": test_map,
             "total_cpu_seconds": sum(r["cpu_seconds"] for r in results.values()),
         },
         settings=protocol().settings()

@@ -117,8 +117,7 @@ class FusedSGD(keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable."""
         rate = tf.cast(learning_rate, variable.dtype)
-        if self.weight_decay is not None and self._use_weight_decay(variable):
-            variable.assign_sub(variable * (self.weight_decay * rate))
+        _decay(self, variable, rate)
         if not self.momentum:
             variable.assign_sub(gradient * rate)
             return
@@ -142,8 +141,7 @@ class FusedAdamW(keras.optimizers.AdamW):
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable."""
         rate = tf.cast(learning_rate, variable.dtype)
-        if self.weight_decay is not None and self._use_weight_decay(variable):
-            variable.assign_sub(variable * (self.weight_decay * rate))
+        _decay(self, variable, rate)
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
@@ -161,6 +159,14 @@ class FusedAdamW(keras.optimizers.AdamW):
 
     def _apply_weight_decay(self, variables):
         """Leaves the decay to `update_step`, which knows the learning rate."""
+
+
+def _decay(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable, rate: tf.Tensor
+) -> None:
+    """Takes rate * weight_decay * weight off, where the variable is to decay."""
+    if optimizer.weight_decay is not None and optimizer._use_weight_decay(variable):
+        variable.assign_sub(variable * (optimizer.weight_decay * rate))
 
 
 def build_optimizer(
