@@ -18,21 +18,17 @@ from absl import app, flags
 from benchmarks import evidence
 from benchmarks.detection_jobs import (
     mean_figures,
+    narrow_detector,
     precision,
     protocol,
     run_search,
     run_training,
-    under_head,
 )
 from benchmarks.jobs import Job, results_folder, run_jobs, seeds, workdir
 from benchmarks.paired import paired_difference
 from benchmarks.timed_search import found_architecture
-from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.costs.uniform import scaled_network
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.config import BudgetConfig
-from mobilenas_tf.spec import Architecture
-from mobilenas_tf.zoo import zoo_architecture
 
 _PARAMS = flags.DEFINE_float("max_params", 4e5, "Budget of the whole detector.")
 
@@ -116,23 +112,10 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
     if side == FIGS:
         detector = found_architecture(needed, _PARAMS.value)
     else:
-        detector = narrow_detector(side, _PARAMS.value)
-    return run_training(protocol(), detector, seed=seed, folder=folder)
-
-
-def narrow_detector(name: str, max_params: float) -> Architecture:
-    """Returns the widest detector of a published backbone within the budget."""
-
-    def detector(backbone: Architecture) -> Architecture:
-        return under_head(protocol(), backbone)
-
-    return detector(
-        scaled_network(
-            zoo_architecture(name),
-            cost=lambda backbone: network_cost(detector(backbone)).params,
-            budget=max_params,
+        detector = narrow_detector(
+            protocol(), side, metric="params", budget=_PARAMS.value
         )
-    )
+    return run_training(protocol(), detector, seed=seed, folder=folder)
 
 
 if __name__ == "__main__":

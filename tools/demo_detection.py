@@ -33,7 +33,7 @@ DATA = DetectionDataConfig(dataset="digit_scenes", batch_size=8)
 SPACE = FigsConfig(space="figs_quantized_160")
 SETTINGS = DetectionSettings(
     training=TrainingConfig(epochs=8, dropout_rate=0.0, label_smoothing=0.0),
-    head=HeadConfig(head="fpnlite"),
+    head=HeadConfig(head="fpnlite", score_activation="softmax"),
     augmentation=DIGIT_SCENE_AUGMENTATION,
     loss=DIGIT_SCENE_LOSS,
     optimizer=OptimizerConfig(learning_rate=3.2),
@@ -89,13 +89,8 @@ def main() -> None:
         "tool": "demo",
         "search": config,
         "budget": budget,
-        "data": data_config,
         "search_training": search_training,
-        **{
-            field.name: getattr(settings, field.name)
-            for field in dataclasses.fields(settings)
-        },
-        "augmentation": data.augmentation,
+        **settings.run_config(data_config, data.augmentation),
     }
 
     def open_run(name: str) -> RunDir:

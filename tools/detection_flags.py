@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from absl import flags
 
 from detection.config import (
+    DetectionDataConfig,
     DetectionLossConfig,
     HeadConfig,
     PostprocessConfig,
@@ -33,6 +35,20 @@ class DetectionSettings:
     loss: DetectionLossConfig = DetectionLossConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+
+    def run_config(
+        self, data: DetectionDataConfig, augmentation: SceneAugmentationConfig
+    ) -> dict[str, Any]:
+        """Returns what decides a run's results.
+
+        Args:
+            data: Which images.
+            augmentation: As it is applied, `auto` resolved for these images.
+        """
+        parts = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        return parts | {"data": data, "augmentation": augmentation}
 
 
 def define_detection(defaults: DetectionSettings) -> None:

@@ -61,12 +61,7 @@ def main() -> None:
             "tool": "train_detector",
             "architecture": detector,
             "init_weights": flags.FLAGS.init_weights,
-            "data": data_config,
-            "augmentation": data.augmentation,
-            "loss": settings.loss,
-            "postprocess": settings.postprocess,
-            "optimizer": settings.optimizer,
-            "training": settings.training,
+            **settings.run_config(data_config, data.augmentation),
         },
         command=run_flags.command(),
     )
