@@ -37,8 +37,8 @@ from mobilenas_tf.zoo import zoo_architecture
 
 _SPACE = flags.DEFINE_string("space", "figs_mobilenet_v2_160", "Search space.")
 _IMAGES = flags.DEFINE_integer("max_train_images", None, "Training images.")
-_SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 6, "Epochs of each search.")
-_EPOCHS = flags.DEFINE_integer("epochs", 20, "Epochs of each training.")
+_SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 5, "Epochs of each search.")
+_EPOCHS = flags.DEFINE_integer("epochs", 12, "Epochs of each training.")
 _LEARNING_RATE = flags.DEFINE_float(
     "learning_rate", 3.2, "Of the weights, for a batch of 256 images."
 )

@@ -19,7 +19,7 @@ from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.training.run_dir import RunDir
 
 _SEARCH_EPOCHS = flags.DEFINE_integer("search_epochs", 6, "Epochs of the search.")
-_EPOCHS = flags.DEFINE_integer("epochs", 80, "Epochs of the training.")
+_EPOCHS = flags.DEFINE_integer("epochs", 40, "Epochs of the training.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of everything.")
 _WORKDIR = flags.DEFINE_string(
     "workdir", "runs/detection_whole_way", "Folder of the run."

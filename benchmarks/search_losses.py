@@ -51,7 +51,9 @@ _MACS = flags.DEFINE_float(
     "max_macs", 20e6, "Budget of the classifier, whose backbone is then a detector's."
 )
 _CLASS_EPOCHS = flags.DEFINE_integer(
-    "classification_epochs", 10, "Epochs of the search by classification."
+    "classification_epochs",
+    8,
+    "Epochs of the search by classification, whose data set has fewer images.",
 )
 
 SIDES = ("detection", "classification")
