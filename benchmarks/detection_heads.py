@@ -33,10 +33,7 @@ from mobilenas_tf.reporting.terminal import format_table
 _MACS = flags.DEFINE_float("max_macs", 40e6, "Budget of the whole detector.")
 
 BACKBONE = "mobilenet_v2"
-HEADS = {
-    "ssdlite": HEAD,
-    "fpnlite": HeadConfig(head="fpnlite", score_activation=HEAD.score_activation),
-}
+HEADS = {"ssdlite": HEAD, "fpnlite": HeadConfig(head="fpnlite")}
 
 
 def main(_: Sequence[str]) -> None:

@@ -48,9 +48,7 @@ NUM_CLASSES = 10
 IMAGE_SIZE_PX = 160
 # Of the tables tried this leaves the fewest objects, three in ten, without an anchor
 # of IoU 0.5: many of them are smaller than a cell of stride 16.
-HEAD = HeadConfig(
-    head="ssdlite", anchors="multiscale", min_scale=0.15, score_activation="softmax"
-)
+HEAD = HeadConfig(head="ssdlite", anchors="multiscale", min_scale=0.15)
 # Of 2,000 scenes small batches learn more than large ones, at the same speed.
 BATCH_SIZE = 8
 

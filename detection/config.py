@@ -293,6 +293,6 @@ class SceneAugmentationConfig:
 DIGIT_SCENE_AUGMENTATION = SceneAugmentationConfig(
     min_crop_area=0.3, zoom_out_probability=0.3, max_zoom_out=2.0, color_jitter=1.0
 )
-# Digits are quickly found and slowly told apart: the classes compete (softmax), and no
-# focal weight holds back what is nearly right.
-DIGIT_SCENE_LOSS = DetectionLossConfig(class_loss="hard_negative_mining")
+# Digits are quickly found and slowly told apart: the boxes must not outweigh the
+# classes, and less is held back of what is nearly right.
+DIGIT_SCENE_LOSS = DetectionLossConfig(focal_gamma=1.0, box_loss_weight=0.5)

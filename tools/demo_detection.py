@@ -33,7 +33,7 @@ DATA = DetectionDataConfig(dataset="digit_scenes", batch_size=8)
 SPACE = FigsConfig(space="figs_quantized_160")
 SETTINGS = DetectionSettings(
     training=TrainingConfig(epochs=8, dropout_rate=0.0, label_smoothing=0.0),
-    head=HeadConfig(head="fpnlite", score_activation="softmax"),
+    head=HeadConfig(head="fpnlite"),
     augmentation=DIGIT_SCENE_AUGMENTATION,
     loss=DIGIT_SCENE_LOSS,
     optimizer=OptimizerConfig(learning_rate=3.2),
