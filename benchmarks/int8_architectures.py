@@ -25,22 +25,20 @@ from mobilenas_tf.zoo import ZOO, zoo_architecture
 _NUM_CLASSES = 10
 _HEADS = (HeadConfig(head="ssdlite"), HeadConfig(head="fpnlite"))
 _SMALLEST_DETECTOR_PX = 96  # of the named spaces: the others end before stride 32
-_MINIATURE_CHANNELS, _MINIATURE_PX = 8, 64
+_CHANNELS, _IMAGE_SIZE_PX = 8, 64  # of miniatures
 
 
 def classifiers() -> dict[str, Architecture]:
     """Returns the zoo and the largest network of every space, by name."""
-    return {
-        **{name: zoo_architecture(name, num_classes=_NUM_CLASSES) for name in ZOO},
-        **{
-            name: named_space(name, num_classes=_NUM_CLASSES).supernet
-            for name in TABLES
-        },
+    zoo = {name: zoo_architecture(name, num_classes=_NUM_CLASSES) for name in ZOO}
+    spaces = {
+        name: named_space(name, num_classes=_NUM_CLASSES).supernet for name in TABLES
     }
+    return zoo | spaces
 
 
 def detectors() -> dict[str, Architecture]:
-    """Returns those of them that a detection head fits, with each, by name."""
+    """Returns those of them that a detection head fits, with each head, by name."""
     return {
         f"{name}+{config.head}": with_detection_head(
             architecture, config, num_classes=_NUM_CLASSES
@@ -51,17 +49,33 @@ def detectors() -> dict[str, Architecture]:
     }
 
 
-def miniature(architecture: Architecture) -> Architecture:
-    """Returns a small network with every kind of layer that the classifier has.
+def miniatures() -> dict[str, Architecture]:
+    """Returns small networks that together have every kind of layer of the classifiers.
 
-    All layers have 8 channels. Blocks with a stride stay, so that a detection head
-    still finds its feature maps; of those without, one of each kind does.
+    All layers have 8 channels. Classifiers that differ in their blocks only share a
+    miniature, which has one block of each kind; it has the name of the first of them. A
+    block that a miniature has is left out of those behind it.
     """
-    kept: list[Block] = []
-    for _, block, _ in walk_blocks(architecture):
-        small = _narrow(block)
-        if block.stride > 1 or small not in kept:
-            kept.append(small)
+    shells: dict[Architecture, str] = {}
+    blocks_of: dict[str, list[Block]] = {}
+    seen: set[Block] = set()
+    for name, architecture in classifiers().items():
+        kept = blocks_of.setdefault(shells.setdefault(_shell(architecture), name), [])
+        for _, block, _ in walk_blocks(architecture):
+            small = _narrow(block)
+            if small not in seen:
+                seen.add(small)
+                kept.append(small)
+    return {
+        name: dataclasses.replace(
+            shell, name=name, stages=(Stage(tuple(_strides_last(blocks_of[name]))),)
+        )
+        for shell, name in shells.items()
+    }
+
+
+def _shell(architecture: Architecture) -> Architecture:
+    """Returns what is around the blocks: input, stem and head."""
     if not isinstance(architecture.head, Head):
         raise ValueError(
             "architecture must be a classifier. Received: the detector "
@@ -69,15 +83,15 @@ def miniature(architecture: Architecture) -> Architecture:
         )
     head = dataclasses.replace(
         architecture.head,
-        conv_channels=architecture.head.conv_channels and _MINIATURE_CHANNELS,
-        hidden_channels=architecture.head.hidden_channels and _MINIATURE_CHANNELS,
+        conv_channels=architecture.head.conv_channels and _CHANNELS,
+        hidden_channels=architecture.head.hidden_channels and _CHANNELS,
     )
     return dataclasses.replace(
         architecture,
-        name="miniature",
-        image_size_px=_MINIATURE_PX,
-        stem=dataclasses.replace(architecture.stem, out_channels=_MINIATURE_CHANNELS),
-        stages=(Stage(tuple(kept)),),
+        name="",
+        image_size_px=_IMAGE_SIZE_PX,
+        stem=dataclasses.replace(architecture.stem, out_channels=_CHANNELS),
+        stages=(),
         head=head,
     )
 
@@ -86,37 +100,20 @@ def _narrow(block: Block) -> Block:
     if isinstance(block, Pooling):
         return block
     if isinstance(block, Convolution):
-        return dataclasses.replace(block, out_channels=_MINIATURE_CHANNELS)
+        return dataclasses.replace(block, out_channels=_CHANNELS)
     squeeze_excite = block.squeeze_excite
     if squeeze_excite is not None:
-        squeeze_excite = dataclasses.replace(
-            squeeze_excite, hidden_channels=_MINIATURE_CHANNELS
-        )
+        squeeze_excite = dataclasses.replace(squeeze_excite, hidden_channels=_CHANNELS)
     return dataclasses.replace(
         block,
-        out_channels=_MINIATURE_CHANNELS,
+        out_channels=_CHANNELS,
         branches=tuple(
-            Branch(branch.kernel_size, _MINIATURE_CHANNELS) for branch in block.branches
+            Branch(branch.kernel_size, _CHANNELS) for branch in block.branches
         ),
         squeeze_excite=squeeze_excite,
     )
 
 
-def miniatures() -> dict[str, Architecture]:
-    """Returns the miniatures of all classifiers, each once, by the first one's name."""
-    by_value: dict[Architecture, str] = {}
-    for name, architecture in classifiers().items():
-        by_value.setdefault(miniature(architecture), name)
-    return {name: architecture for architecture, name in by_value.items()}
-
-
-def miniature_detectors(names: tuple[str, ...]) -> dict[str, Architecture]:
-    """Returns miniatures of the named classifiers with each detection head."""
-    networks = classifiers()
-    return {
-        f"{name}+{config.head}": with_detection_head(
-            miniature(networks[name]), config, num_classes=_NUM_CLASSES
-        )
-        for name in names
-        for config in _HEADS
-    }
+def _strides_last(blocks: list[Block]) -> list[Block]:
+    """Returns the blocks so that most of them see large feature maps."""
+    return sorted(blocks, key=lambda block: block.stride)

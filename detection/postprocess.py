@@ -44,8 +44,9 @@ def select_detections(
     scores come back, highest first. One anchor may be detected as several classes.
 
     Args:
-        outputs: `class_logits` `[B, A, K]` (sigmoid) or `[B, A, K + 1]` (softmax,
-            background first) and `box_encodings` `[B, A, 4]`.
+        outputs: `box_encodings` `[B, A, 4]` and `class_logits`, `[B, A, K]` (sigmoid)
+            or `[B, A, K + 1]` (softmax, background first); or, of an exported file,
+            `class_scores` `[B, A, K]`.
         anchors: `[A, 4]`, normalised corners.
         score_activation: Of the head.
         config: Thresholds, and the number of detections M.
@@ -117,11 +118,15 @@ def _decode(
     score_activation: ScoreActivation,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns boxes `[B, A, 4]`, not clipped, and scores `[B, A, K]`."""
-    logits, encodings = outputs["class_logits"], outputs["box_encodings"]
+    encodings = outputs["box_encodings"]
     check_shape(anchors, (None, 4), "anchors")
     check_shape(encodings, (None, anchors.shape[0], 4), "box_encodings")
-    check_shape(logits, (None, anchors.shape[0], None), "class_logits")
-    return decode_boxes(encodings, anchors), score_classes(logits, score_activation)
+    name = "class_scores" if "class_scores" in outputs else "class_logits"
+    check_shape(outputs[name], (None, anchors.shape[0], None), name)
+    scores = outputs[name]
+    if name == "class_logits":
+        scores = score_classes(scores, score_activation)
+    return decode_boxes(encodings, anchors), scores
 
 
 def _pad(

@@ -118,14 +118,21 @@ def file_detector(
     """Returns a function of images to detections, of an exported network.
 
     Args:
-        outputs_of: Images `[B, S, S, 3]` in [-1, 1] to the outputs of the detector.
+        outputs_of: Images `[B, S, S, 3]` in [-1, 1] to the outputs of the file; they
+            may be detections already.
         detector: What was exported.
-        config: Thresholds, and the number of detections.
+        config: Thresholds, and the number of detections; a file that gives detections
+            has its own.
     """
     select = tf.function(_selector(detector, config), reduce_retracing=True)
-    return lambda images: select(
-        {name: tf.constant(x) for name, x in outputs_of(np.asarray(images)).items()}
-    )
+
+    def detect(images: Any) -> Tensors:
+        outputs = outputs_of(np.asarray(images))
+        if "num_detections" in outputs:
+            return outputs
+        return select({name: tf.constant(x) for name, x in outputs.items()})
+
+    return detect
 
 
 def _selector(

@@ -1,145 +1,116 @@
-"""From the run folder of a training to a `.tflite` file and its parity report."""
+"""The folder of an exported file: all that an app's developer needs, or nothing of it.
+
+What is in it: `model.tflite`, with labels and the meaning of its tensors inside;
+`labels.txt`; `parity.json`, how far the file agrees with its network; `model_card.md`;
+`ANDROID.md`; `architecture.json`; of a detector that ends in encoded boxes
+`decoding.json`; and `export.json`, what made it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from export.config import ExportConfig
-from export.parity import ParityReport, compare_outputs
-from export.tflite import convert_to_tflite
-from mobilenas_tf.json_io import write_bytes_atomically, write_json
-from mobilenas_tf.models.layer_set import STOCK
-from mobilenas_tf.models.network_io import load_network
-from mobilenas_tf.options import require
+from export.android_guide import android_guide
+from export.benchmark.host import benchmark_models
+from export.bundle_facts import MODEL_FILE, BundleFacts, bundle_name
+from export.config import BenchmarkConfig, ExportConfig
+from export.interpreter import load_interpreter, named_outputs
+from export.model_card import model_card
+from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
+from mobilenas_tf.json_io import (
+    read_json,
+    write_architecture,
+    write_json,
+)
 from mobilenas_tf.provenance import describe_provenance
-from mobilenas_tf.training.data import ClassificationData
+
+PARITY_FILE = "parity.json"
+_CARD_TIMING = BenchmarkConfig(repeats=3, runs=20)
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """A written `.tflite` file and how far it agrees with its network."""
+    """A written `.tflite` file, and how far it agrees with its network."""
 
     path: Path
     num_bytes: int
-    parity: ParityReport
+    parity: Mapping[str, Any]
 
 
-def tflite_name(config: ExportConfig) -> str:
-    """Returns the file name, e.g. `model_int8_uint8.tflite` (quantisation, I/O)."""
-    suffix = "" if config.tensor_type == "float32" else f"_{config.tensor_type}"
-    return f"model_{config.quantization}{suffix}.tflite"
-
-
-def export_run(
-    run_path: Path,
-    data: ClassificationData,
-    config: ExportConfig,
-    *,
-    command: list[str],
-    max_parity_images: int | None = None,
-) -> ExportedFile:
-    """Converts the trained network of a run, and compares the two on test images.
-
-    Writes the file, beside it a JSON of what made it, and `parity.json`.
-
-    Args:
-        run_path: Folder of a finished training.
-        data: Calibration images come from its training, parity images from its test
-            split.
-        config: How to convert.
-        command: The command line, for provenance.
-        max_parity_images: Of the test images; None takes all.
-
-    Raises:
-        ValueError: If the network does not take the data's images or classes.
-    """
-    require(
-        max_parity_images is None or max_parity_images >= 1,
-        "at least 1 or not given",
-        "max_parity_images",
-        max_parity_images,
-    )
-    architecture, network = load_network(run_path, layer_set=STOCK)
-    wanted = (architecture.head.num_classes, architecture.image_size_px)
-    if wanted != (data.num_classes, data.config.image_size_px):
-        raise ValueError(
-            f"data must have the {wanted[0]} classes of {run_path} at {wanted[1]} px. "
-            f"Received: {data.num_classes} classes at {data.config.image_size_px} px"
+def check_drop(config: ExportConfig, drop_points: float) -> None:
+    """Raises a ValueError if a file lost more than `max_accuracy_drop` points."""
+    limit = config.max_accuracy_drop
+    if limit is not None and drop_points > limit:
+        hint = (
+            "; quantization=int8_qat loses less"
+            if config.quantization == "int8"
+            else ""
         )
-    config = dataclasses.replace(
-        config, calibration_images=min(config.calibration_images, data.num_train)
-    )
-    content = convert_to_tflite(
-        network, config, data.calibration_images(config.calibration_images)
-    )
-    batches = list(data.test())
-    images = np.concatenate([images for images, _ in batches])[:max_parity_images]
-    labels = np.concatenate([labels for _, labels in batches])[:max_parity_images]
-    parity = compare_outputs(network, content, images, labels)
-    path = write_file(
-        run_path,
-        content,
-        config,
-        {"data": data.config, "parity": parity},
-        command=command,
-    )
-    write_json(run_path / "parity.json", {"model": path.name, **parity.to_json()})
-    return ExportedFile(path, len(content), parity)
+        raise ValueError(
+            f"The exported file must lose at most max_accuracy_drop={limit:g} points, "
+            f"so nothing was written{hint}. Received: {bundle_name(config)} loses "
+            f"{drop_points:.2f} points"
+        )
 
 
-def export_detector(
-    run_path: Path,
-    calibration_images: Callable[[int], np.ndarray],
-    config: ExportConfig,
-    *,
-    data_config: Any,
-    command: list[str],
-) -> Path:
-    """Converts the trained detector of a run; returns the written file.
+def write_bundle(
+    run_path: Path, content: bytes, facts: BundleFacts, *, command: list[str]
+) -> ExportedFile:
+    """Writes the bundle of a file into a run folder, in place of an older one.
 
-    How good it is, is left to the caller: `detection` evaluates files as well.
+    The run's own `parity.json` takes up the figures under the bundle's name, for the
+    report.
 
     Args:
         run_path: Folder of a finished training.
-        calibration_images: `count -> [count, S, S, 3]` images in [-1, 1].
-        config: How to convert.
-        data_config: Where these images are from, to be noted.
+        content: Of the file, with its metadata.
+        facts: What it is.
         command: The command line, for provenance.
     """
-    _, network = load_network(run_path, layer_set=STOCK)
-    images = (
-        calibration_images(config.calibration_images)
-        if config.quantization == "int8"
-        else None
-    )
-    content = convert_to_tflite(network, config, images)
-    return write_file(run_path, content, config, {"data": data_config}, command=command)
+    provenance = describe_provenance(command)
+    output_shapes = {
+        name: tuple(int(size) for size in details["shape"])
+        for name, details in named_outputs(load_interpreter(content)).items()
+    }
+    with _replaced_folder(run_path / facts.name) as folder:
+        (folder / MODEL_FILE).write_bytes(content)
+        (timing,) = benchmark_models([folder / MODEL_FILE], _CARD_TIMING)
+        for name, text in (
+            ("labels.txt", "\n".join(facts.class_names) + "\n"),
+            ("model_card.md", model_card(facts, timing, provenance)),
+            ("ANDROID.md", android_guide(facts, output_shapes)),
+        ):
+            (folder / name).write_text(text, encoding="utf-8")
+        write_json(folder / PARITY_FILE, facts.parity)
+        if facts.decoding is not None:
+            write_json(folder / "decoding.json", facts.decoding)
+        write_architecture(folder / ARCHITECTURE_FILE, facts.architecture)
+        made_by = {"export": facts.config, "data": facts.data_config}
+        write_json(folder / "export.json", {**made_by, **provenance})
+    _note_parity(run_path / PARITY_FILE, facts)
+    model = run_path / facts.name / MODEL_FILE
+    return ExportedFile(model, len(content), facts.parity)
 
 
-def write_file(
-    run_path: Path,
-    content: bytes,
-    config: ExportConfig,
-    made_by: Mapping[str, Any],
-    *,
-    command: list[str],
-) -> Path:
-    """Writes a `.tflite` file into a run folder, beside it a JSON of what made it.
+@contextlib.contextmanager
+def _replaced_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder that takes this one's place once it is filled."""
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
-    Args:
-        run_path: Folder of a finished training.
-        content: Of the file.
-        config: How it was converted.
-        made_by: What else to note.
-        command: The command line, for provenance.
-    """
-    path = run_path / tflite_name(config)
-    write_bytes_atomically(path, content)
-    document = {"export": config, **made_by, **describe_provenance(command)}
-    write_json(path.with_suffix(".json"), document)
-    return path
+
+def _note_parity(path: Path, facts: BundleFacts) -> None:
+    known = read_json(path) if path.exists() else {}
+    write_json(path, {**known, facts.name: facts.parity})

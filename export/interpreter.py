@@ -26,8 +26,8 @@ def read_tflite(source: str | os.PathLike[str] | bytes) -> bytes:
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     if data[4:8] != _FILE_IDENTIFIER:
         raise ValueError(
-            f"{_name(source)} must be a .tflite file, which has TFL3 as its bytes 4 to "
-            f"8. Received: {len(data)} bytes that start with {data[:8]!r}"
+            f"{source_name(source)} must be a .tflite file, which has TFL3 as bytes 4 "
+            f"to 8. Received: {len(data)} bytes that start with {data[:8]!r}"
         )
     return data
 
@@ -51,14 +51,15 @@ def load_interpreter(
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{_name(source)} must be a whole .tflite file; it is truncated, damaged "
-            "or has operators that LiteRT does not know, so export or copy it again. "
-            f"Received: {' '.join(str(error).split())}"
+            f"{source_name(source)} must be a whole .tflite file; it is truncated, "
+            "damaged or has operators that LiteRT does not know, so export or copy it "
+            f"again. Received: {' '.join(str(error).split())}"
         ) from error
     return interpreter
 
 
-def _name(source: str | os.PathLike[str] | bytes) -> str:
+def source_name(source: str | os.PathLike[str] | bytes) -> str:
+    """Returns what messages call a file."""
     return "tflite content" if isinstance(source, bytes) else os.fspath(source)
 
 
@@ -106,7 +107,7 @@ def predict_outputs(
             f"images must have the shape [B, H, W, C] of an input {shape} with any B. "
             f"Received: shape={images.shape}"
         )
-    details = _named_outputs(interpreter)
+    details = named_outputs(interpreter)
     found = {
         name: np.empty((len(images), *output["shape"][1:]), np.float32)
         for name, output in details.items()
@@ -122,10 +123,10 @@ def predict_outputs(
 
 def output_names(interpreter: Interpreter) -> list[str]:
     """Returns the names of a file's outputs."""
-    return list(_named_outputs(interpreter))
+    return list(named_outputs(interpreter))
 
 
-def _named_outputs(interpreter: Interpreter) -> dict[str, Mapping[str, Any]]:
+def named_outputs(interpreter: Interpreter) -> dict[str, Mapping[str, Any]]:
     """Returns the details of the outputs by signature name, else by tensor name."""
     if interpreter.get_signature_list():
         return interpreter.get_signature_runner().get_output_details()

@@ -8,8 +8,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import scipy.special
 
-from export.interpreter import load_interpreter, predict
+from export.interpreter import load_interpreter, output_names, predict
 
 _KERAS_BATCH_SIZE = 128
 
@@ -19,13 +20,14 @@ class ParityReport:
     """Agreement of a `.tflite` file with its Keras network on the same images.
 
     Accuracies and `top1_agreement` are fractions in [0, 1]. The drop is in percentage
-    points, positive where the file is worse. `signal_to_noise_db` is the power of the
-    Keras logits over that of the difference; None where either is zero.
+    points, positive where the file is worse. `max_difference` is of the file's outputs,
+    probabilities or logits, and `signal_to_noise_db` the power of Keras' over that of
+    the difference; None where either is zero.
     """
 
     num_images: int
     top1_agreement: float
-    max_logit_difference: float
+    max_difference: float
     signal_to_noise_db: float | None
     keras_accuracy: float
     tflite_accuracy: float
@@ -55,38 +57,46 @@ def compare_outputs(
 
     Raises:
         ValueError: Without images, on another number of labels, or where one side's
-            logits are not finite.
+            predictions are not finite.
     """
     if not len(images) or labels.shape != (len(images),):
         raise ValueError(
             "labels must have one entry for each of at least one image. Received: "
             f"labels of shape {labels.shape} for {len(images)} images"
         )
-    logits = model.predict(images, batch_size=_KERAS_BATCH_SIZE, verbose=0)
+    expected = model.predict(images, batch_size=_KERAS_BATCH_SIZE, verbose=0)
     interpreter = load_interpreter(tflite, num_threads=num_threads)
-    return compare_logits(logits, predict(interpreter, images), labels)
+    if output_names(interpreter) == ["probabilities"]:
+        expected = scipy.special.softmax(expected, axis=-1)
+    return compare_predictions(expected, predict(interpreter, images), labels)
 
 
-def compare_logits(
-    keras_logits: np.ndarray, tflite_logits: np.ndarray, labels: np.ndarray
+def compare_predictions(
+    expected: np.ndarray, found: np.ndarray, labels: np.ndarray
 ) -> ParityReport:
-    """Returns the report on two sets of logits `[B, K]` of the images with `labels`."""
-    for name, logits in (("model", keras_logits), ("tflite", tflite_logits)):
-        if not np.isfinite(logits).all():
+    """Returns the report on Keras' and a file's predictions for images with `labels`.
+
+    Args:
+        expected: `[B, K]`, logits or probabilities by Keras.
+        found: The same by the file.
+        labels: `[B]`, integer in [0, K).
+    """
+    for name, values in (("model", expected), ("tflite", found)):
+        if not np.isfinite(values).all():
             raise ValueError(
-                f"logits of {name} must be finite. Received: "
-                f"{np.count_nonzero(~np.isfinite(logits))} of {logits.size} are not"
+                f"predictions of {name} must be finite. Received: "
+                f"{np.count_nonzero(~np.isfinite(values))} of {values.size} are not"
             )
-    difference = tflite_logits.astype(np.float64) - keras_logits
-    noise, signal = np.square(difference).sum(), np.square(keras_logits).sum()
-    keras_top1, tflite_top1 = keras_logits.argmax(-1), tflite_logits.argmax(-1)
+    difference = found.astype(np.float64) - expected
+    noise, signal = np.square(difference).sum(), np.square(expected).sum()
+    keras_top1, tflite_top1 = expected.argmax(-1), found.argmax(-1)
     keras_accuracy = float(np.mean(keras_top1 == labels))
     tflite_accuracy = float(np.mean(tflite_top1 == labels))
     has_ratio = signal > 0 and noise > 0
     return ParityReport(
         num_images=len(labels),
         top1_agreement=float(np.mean(keras_top1 == tflite_top1)),
-        max_logit_difference=float(np.abs(difference).max()),
+        max_difference=float(np.abs(difference).max()),
         signal_to_noise_db=float(10 * np.log10(signal / noise)) if has_ratio else None,
         keras_accuracy=keras_accuracy,
         tflite_accuracy=tflite_accuracy,

@@ -38,7 +38,7 @@ def main() -> None:
     """Runs the main job."""
     flag_config.import_tensorflow()
     from export.benchmark.host import benchmark_models
-    from export.bundle import export_run
+    from export.classifier_export import export_classifier
     from mobilenas_tf.costs.network import network_cost
     from mobilenas_tf.costs.uniform import uniform_network
     from mobilenas_tf.json_io import write_json
@@ -129,7 +129,7 @@ def main() -> None:
         )
         evaluation = evaluate_classifier(network, data)
         write_confusion(run.path, evaluation, data.class_names, title=name)
-        exported = export_run(
+        exported = export_classifier(
             run.path, data, ExportConfig(), command=run_flags.command()
         )
         return summary_row(
@@ -137,8 +137,8 @@ def main() -> None:
             name,
             float_accuracy=evaluation.accuracy,
             int8_accuracy=exported.parity.tflite_accuracy,
-            file_bytes=exported.num_bytes,
-            model=str(exported.path),
+            file_bytes=exported.file.num_bytes,
+            model=str(exported.file.path),
         )
 
     rows = [train_and_export("figs", found), train_and_export("uniform", uniform)]

@@ -127,19 +127,23 @@ def main() -> None:
     )
     trained, results = evaluate_network(network, detector, data, settings.postprocess)
     write_evaluation(train_run.path, trained, results, data)
-    model, exported, results = export_and_evaluate(
-        train_run.path, data, ExportConfig(), settings.postprocess
+    file, exported, results = export_and_evaluate(
+        train_run.path,
+        data,
+        ExportConfig(),
+        settings.postprocess,
+        float_ap=trained.metrics["ap"],
     )
-    (timing,) = benchmark_models([str(model)], BenchmarkConfig())
+    (timing,) = benchmark_models([str(file.path)], BenchmarkConfig())
     row = summary_row(
         detector,
         float_ap=trained.metrics["ap"],
         float_ap50=trained.metrics["ap50"],
         int8_ap=exported.metrics["ap"],
-        file_bytes=model.stat().st_size,
+        file_bytes=file.num_bytes,
         median_ms=timing.median_ms,
         p90_ms=timing.p90_ms,
-        model=str(model),
+        model=str(file.path),
     )
     compose_run(root, [search_run.path, train_run.path])
     # What is drawn is what the file finds.
@@ -150,7 +154,7 @@ def main() -> None:
     print(format_table(summary_columns([row]), [row]))
     run_flags.finish(
         {"rows": [row], "budget_macs": budget.budgets[0], "report": str(report)},
-        f"For the phone: {model}. Everything to look at: {report}",
+        f"For the phone: {file.path}. Everything to look at: {report}",
     )
 
 

@@ -2,7 +2,7 @@
 
 Example:
   python -m tools.evaluate_classifier --model=runs/train --dataset=digits
-  python -m tools.evaluate_classifier --model=runs/train/model_int8_uint8.tflite \
+  python -m tools.evaluate_classifier --model=runs/train/int8_uint8/model.tflite \
       --dataset=digits
 """
 

@@ -2,7 +2,7 @@
 
 Example:
   python -m tools.evaluate_detector --model=runs/detector --dataset=digit_scenes
-  python -m tools.evaluate_detector --model=runs/detector/model_int8_uint8.tflite \
+  python -m tools.evaluate_detector --model=runs/detector/int8_uint8/model.tflite \
       --dataset=digit_scenes --output=runs/detector/int8
 """
 

@@ -1,132 +1,160 @@
-"""Exports a trained run to .tflite and compares the two on the test images.
+"""Exports a trained run to a .tflite bundle and compares the two on the test images.
 
 Example:
   python -m tools.export_tflite --run=runs/train --dataset=digits --quantization=int8
-  python -m tools.export_tflite --run=runs/detector
+  python -m tools.export_tflite --run=runs/detector --postprocess
 
-A detector is exported and evaluated with the data that it was trained on, unless
---dataset or --data_dir say otherwise.
+The bundle is a folder in the run's: the file with its metadata inside, labels.txt,
+model_card.md, ANDROID.md and parity.json. A detector is exported and evaluated with the
+data that it was trained on, unless --dataset or --data_dir say otherwise.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any, TypeVar
 
 from absl import flags
 
 from detection.config import (
     DetectionDataConfig,
+    DetectionLossConfig,
     PostprocessConfig,
     SceneAugmentationConfig,
 )
-from export.config import ExportConfig
+from export.config import ExportConfig, QatConfig
 from mobilenas_tf.architecture_source import open_architecture
 from mobilenas_tf.json_io import from_plain, read_json
 from mobilenas_tf.spec import Architecture, Head
-from mobilenas_tf.training.config import AugmentationConfig, DataConfig
+from mobilenas_tf.training.config import (
+    AugmentationConfig,
+    DataConfig,
+    TrainingConfig,
+)
 from tools import flag_config, run_flags
+
+Config = TypeVar("Config")
+QAT = "qat_"
 
 
 def main() -> None:
     """Exports what the flags describe."""
     run_path = Path(flags.FLAGS.run)
     config = flag_config.config_from_flags(ExportConfig)
+    qat_config = flag_config.config_from_flags(QatConfig, prefix=QAT)
     architecture = open_architecture(run_path)
 
     flag_config.import_tensorflow()
     if isinstance(architecture.head, Head):
-        _export_classifier(run_path, config, architecture)
+        _export_classifier(run_path, config, qat_config, architecture)
     else:
-        _export_detector(run_path, config)
+        _export_detector(run_path, config, qat_config)
 
 
 def _export_classifier(
-    run_path: Path, config: ExportConfig, architecture: Architecture
+    run_path: Path,
+    config: ExportConfig,
+    qat_config: QatConfig,
+    architecture: Architecture,
 ) -> None:
-    from export.bundle import export_run
+    from export.classifier_export import export_classifier
     from mobilenas_tf.reporting.page import write_report
+    from mobilenas_tf.training.classification import classification_objective
     from mobilenas_tf.training.data import load_classification_data
     from mobilenas_tf.training.results import update_summary
+    from tools.fine_tuning import fine_tuned_file
 
     data = load_classification_data(
         flag_config.config_from_flags(
             DataConfig, image_size_px=architecture.image_size_px
         ),
-        AugmentationConfig(),
+        _trained_with(run_path, "augmentation", AugmentationConfig()),
     )
-    exported = export_run(
+    training = _trained_with(run_path, "training", TrainingConfig())
+    exported = export_classifier(
         run_path,
         data,
         config,
         command=run_flags.command(),
         max_parity_images=flags.FLAGS.max_parity_images,
-    )
-    parity = exported.parity
-    if config.quantization == "int8":
-        update_summary(
+        fine_tuned=fine_tuned_file(
             run_path,
-            int8_accuracy=parity.tflite_accuracy,
-            file_bytes=exported.num_bytes,
+            data,
+            classification_objective(label_smoothing=training.label_smoothing),
+            qat_config,
+        ),
+    )
+    file, parity = exported.file, exported.parity
+    if config.is_int8:
+        update_summary(
+            run_path, int8_accuracy=parity.tflite_accuracy, file_bytes=file.num_bytes
         )
     write_report(run_path)
     run_flags.finish(
-        {"model": str(exported.path), "file_bytes": exported.num_bytes}
-        | parity.to_json(),
+        {"model": str(file.path), "file_bytes": file.num_bytes} | parity.to_json(),
         f"Accuracy {parity.keras_accuracy:.2%} in Keras, "
         f"{parity.tflite_accuracy:.2%} exported, {parity.top1_agreement:.2%} equal "
-        f"answers on {parity.num_images:,} images: {exported.path} "
-        f"({exported.num_bytes / 1e3:.0f} kB)",
+        f"answers on {parity.num_images:,} images: {file.path} "
+        f"({file.num_bytes / 1e3:.0f} kB)",
     )
 
 
-def _export_detector(run_path: Path, config: ExportConfig) -> None:
+def _export_detector(
+    run_path: Path, config: ExportConfig, qat_config: QatConfig
+) -> None:
     from detection.data import load_detection_data
+    from detection.task import detection_objective
     from detection.trainer import evaluate_network
     from mobilenas_tf.models.network_io import load_network
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.training.results import update_summary
     from tools.detector_export import export_and_evaluate
+    from tools.fine_tuning import fine_tuned_file
 
-    data_config, postprocess = _training_configs(run_path)
-    data = load_detection_data(data_config, SceneAugmentationConfig())
-    path, exported, _ = export_and_evaluate(run_path, data, config, postprocess)
-    detector, network = load_network(run_path)
-    trained, _ = evaluate_network(network, detector, data, postprocess)
-    float_ap, exported_ap = (
-        evaluation.metrics["ap"] or 0.0 for evaluation in (trained, exported)
-    )
-    if config.quantization == "int8":
-        update_summary(run_path, int8_ap=exported_ap, file_bytes=path.stat().st_size)
-    write_report(run_path)
-    run_flags.finish(
-        {
-            "model": str(path),
-            "file_bytes": path.stat().st_size,
-            "keras_ap": float_ap,
-            "tflite_ap": exported_ap,
-            "ap_drop": float_ap - exported_ap,
-            "num_images": data.num_test,
-        },
-        f"mAP {float_ap:.3f} in Keras, {exported_ap:.3f} exported, on "
-        f"{data.num_test:,} images: {path} ({path.stat().st_size / 1e3:.0f} kB)",
-    )
-
-
-def _training_configs(run_path: Path) -> tuple[DetectionDataConfig, PostprocessConfig]:
-    """Returns what a detector was trained with; flags that were given come first."""
-    path = run_path / "config.json"
-    trained = read_json(path)
     given = {
         name: flags.FLAGS[name].value
         for name in ("dataset", "data_dir")
         if flags.FLAGS[name].present
     }
-    data_config = from_plain(DetectionDataConfig, trained["data"], f"{path}/data")
-    postprocess = from_plain(
-        PostprocessConfig, trained["postprocess"], f"{path}/postprocess"
+    data = load_detection_data(
+        dataclasses.replace(
+            _trained_with(run_path, "data", DetectionDataConfig()), **given
+        ),
+        _trained_with(run_path, "augmentation", SceneAugmentationConfig()),
     )
-    return dataclasses.replace(data_config, **given), postprocess
+    postprocess = _trained_with(run_path, "postprocess", PostprocessConfig())
+    loss = _trained_with(run_path, "loss", DetectionLossConfig())
+    detector, network = load_network(run_path)
+    trained, _ = evaluate_network(network, detector, data, postprocess)
+    file, _, _ = export_and_evaluate(
+        run_path,
+        data,
+        config,
+        postprocess,
+        float_ap=trained.metrics["ap"],
+        fine_tuned=fine_tuned_file(
+            run_path, data, detection_objective(detector, config=loss), qat_config
+        ),
+    )
+    parity = file.parity
+    if config.is_int8:
+        update_summary(run_path, int8_ap=parity["tflite_ap"], file_bytes=file.num_bytes)
+    write_report(run_path)
+    run_flags.finish(
+        {"model": str(file.path), "file_bytes": file.num_bytes, **parity},
+        f"mAP {parity['keras_ap']:.3f} in Keras, {parity['tflite_ap']:.3f} exported, "
+        f"on {data.num_test:,} images: {file.path} ({file.num_bytes / 1e3:.0f} kB)",
+    )
+
+
+def _trained_with(run_path: Path, part: str, default: Config) -> Config:
+    """Returns a part of what a run was trained with; the default if it does not say."""
+    path = run_path / "config.json"
+    trained: Any = read_json(path) if path.exists() else {}
+    if part not in trained:
+        return default
+    return from_plain(type(default), trained[part], f"{path}/{part}")
 
 
 flags.DEFINE_string("run", None, "Folder of a finished training.", required=True)
@@ -135,6 +163,7 @@ flags.DEFINE_integer(
 )
 flag_config.define_flags(ExportConfig)
 flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
+flag_config.define_flags(QatConfig, prefix=QAT)
 run_flags.define_json()
 
 if __name__ == "__main__":

@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from export.benchmark.result import BenchmarkResult, Device
+from export.benchmark.delegation import read_host_delegation
+from export.benchmark.device import Device
+from export.benchmark.memory import measure_memory
+from export.benchmark.result import BenchmarkResult
 from export.config import BenchmarkConfig
 from export.interpreter import load_interpreter, read_tflite
 from mobilenas_tf.provenance import cpu_model
@@ -27,11 +30,11 @@ def benchmark_models(
 
     Every repeat times all models, in an order drawn anew, so that a disturbance of the
     machine does not fall on one model only. Inputs are random, filled in once; what is
-    timed is the run alone.
+    timed is the run alone. Memory is measured afterwards, in other processes.
 
     Args:
         models: Paths of `.tflite` files, at least one.
-        config: Threads, runs, repeats and seed.
+        config: Threads, runs, repeats, seed, and whether memory is measured.
 
     Raises:
         FileNotFoundError: If a file is not there.
@@ -48,10 +51,14 @@ def benchmark_models(
             for _ in range(config.warmup_runs):
                 invoke()
             timings_ms[index, repeat] = [_time_ms(invoke) for _ in range(config.runs)]
+    memory_bytes = [
+        measure_memory(path, config.num_threads) if config.memory else None
+        for path in models
+    ]
     device = describe_host()
     return tuple(
-        _summarize(model, timings, config.num_threads, device)
-        for model, timings in zip(loaded, timings_ms, strict=True)
+        _summarize(model, timings, memory, config.num_threads, device)
+        for model, timings, memory in zip(loaded, timings_ms, memory_bytes, strict=True)
     )
 
 
@@ -96,16 +103,25 @@ def _time_ms(invoke: Callable[[], None]) -> float:
 
 
 def _summarize(
-    model: _LoadedModel, timings_ms: np.ndarray, num_threads: int, device: Device
+    model: _LoadedModel,
+    timings_ms: np.ndarray,
+    memory_bytes: int | None,
+    num_threads: int,
+    device: Device,
 ) -> BenchmarkResult:
-    num_partitions = _count_delegate_partitions(model.interpreter)
+    interpreter = model.interpreter
+    delegation = read_host_delegation(
+        # LiteRT has no public way to ask what its default delegate took over.
+        interpreter._get_ops_details(),
+        [int(output["index"]) for output in interpreter.get_output_details()],
+    )
     return BenchmarkResult(
         model=model.path,
         model_sha256=hashlib.sha256(model.content).hexdigest(),
         model_bytes=len(model.content),
         device=device,
-        delegate="XNNPACK" if num_partitions else "none",
-        num_delegate_partitions=num_partitions,
+        delegate=delegation.delegate,
+        num_delegate_partitions=delegation.num_partitions,
         num_threads=num_threads,
         num_runs=timings_ms.size,
         init_ms=model.init_ms,
@@ -117,13 +133,10 @@ def _summarize(
         stddev_ms=float(timings_ms.std()),
         min_ms=float(timings_ms.min()),
         repeat_medians_ms=tuple(np.median(timings_ms, axis=1).tolist()),
+        delegation=delegation.extent,
+        undelegated_operators=delegation.undelegated,
+        memory_bytes=memory_bytes,
     )
-
-
-def _count_delegate_partitions(interpreter: Interpreter) -> int:
-    # LiteRT has no public way to ask what its default delegate, XNNPACK, took over.
-    operators = interpreter._get_ops_details()
-    return sum(operator["op_name"] == "DELEGATE" for operator in operators)
 
 
 def describe_host() -> Device:

@@ -1,118 +1,133 @@
-from __future__ import annotations
-
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
 
-from export.bundle import ExportedFile, export_run, tflite_name
+from export.bundle import ExportedFile, check_drop, write_bundle
+from export.bundle_facts import BundleFacts, bundle_name
 from export.config import ExportConfig
-from mobilenas_tf.json_io import read_json, to_plain
-from mobilenas_tf.training.data import ClassificationData
-from tests.export.small_run import digits, make_run
+from mobilenas_tf.json_io import read_architecture, read_json, to_plain
+from mobilenas_tf.training.config import DataConfig
+from tests.export.small_run import small_architecture
 
-FLOAT32 = ExportConfig(quantization="float32")
-INT8 = ExportConfig(calibration_images=32)
-
-
-@pytest.fixture(scope="module")
-def data() -> ClassificationData:
-    return digits()
+CLASSES = tuple(f"class {index}" for index in range(5))
+FACTS = BundleFacts(
+    "classifier",
+    ExportConfig(quantization="float32"),
+    small_architecture(),
+    CLASSES,
+    data_config=DataConfig(),
+    parity={"num_images": 3, "tflite_accuracy": 2 / 3},
+)
 
 
 @pytest.fixture(scope="module")
 def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("bundle") / "run")
+    return tmp_path_factory.mktemp("run")
 
 
 @pytest.fixture(scope="module")
-def float_export(run_path: Path, data: ClassificationData) -> ExportedFile:
-    return export_run(run_path, data, FLOAT32, command=["export", "--x=1"])
-
-
-@pytest.fixture(scope="module")
-def int8_export(
-    run_path: Path, data: ClassificationData, float_export: ExportedFile
-) -> ExportedFile:
-    """The second export into the folder, compared on 40 images."""
-    return export_run(run_path, data, INT8, command=["export"], max_parity_images=40)
+def bundle(run_path: Path, float_file: bytes) -> ExportedFile:
+    return write_bundle(run_path, float_file, FACTS, command=["export", "--x=1"])
 
 
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        (ExportConfig(), "model_int8_uint8.tflite"),
-        (ExportConfig(io="int8"), "model_int8_int8.tflite"),
-        (ExportConfig(io="float32"), "model_int8.tflite"),
-        (ExportConfig(quantization="float32"), "model_float32.tflite"),
-        (ExportConfig(quantization="float16"), "model_float16.tflite"),
-        (ExportConfig(quantization="dynamic"), "model_dynamic.tflite"),
+        (ExportConfig(), "int8_uint8"),
+        (ExportConfig(io="int8"), "int8_int8"),
+        (ExportConfig(io="float32"), "int8"),
+        (ExportConfig(quantization="int8_qat"), "int8_qat_uint8"),
+        (ExportConfig(quantizer="litert"), "int8_uint8_litert"),
+        (ExportConfig(postprocess=True), "int8_uint8_postprocess"),
+        (ExportConfig(quantization="float32"), "float32"),
+        (ExportConfig(quantization="float16"), "float16"),
+        (ExportConfig(quantization="dynamic"), "dynamic"),
     ],
 )
-def test_the_file_is_named_by_quantization_and_input(
+def test_what_tells_exports_apart_is_in_the_name(
     config: ExportConfig, name: str
 ) -> None:
-    assert tflite_name(config) == name
+    assert bundle_name(config) == name
 
 
-def test_the_float_file_agrees_with_its_network(float_export: ExportedFile) -> None:
-    assert float_export.path.read_bytes()[4:8] == b"TFL3"
-    assert float_export.num_bytes == float_export.path.stat().st_size
-    parity = float_export.parity
-    assert (parity.num_images, parity.top1_agreement) == (359, 1.0)
-    assert parity.keras_accuracy == parity.tflite_accuracy
-    # float32 sums of some hundred products: units of 2**-24 of logits below 10.
-    assert parity.max_logit_difference < 1e-5
-
-
-def test_beside_the_file_stands_what_made_it(
-    float_export: ExportedFile, data: ClassificationData
+def test_a_bundle_is_a_folder_of_its_own(
+    bundle: ExportedFile, run_path: Path, float_file: bytes
 ) -> None:
-    made_by = read_json(float_export.path.with_suffix(".json"))
-    assert made_by["export"] == to_plain(FLOAT32)
-    assert made_by["data"] == to_plain(data.config)
-    assert made_by["parity"] == to_plain(float_export.parity)
+    assert bundle.path == run_path / "float32" / "model.tflite"
+    assert bundle.path.read_bytes() == float_file
+    assert bundle.num_bytes == len(float_file)
+    assert sorted(os.listdir(bundle.path.parent)) == [
+        "ANDROID.md",
+        "architecture.json",
+        "export.json",
+        "labels.txt",
+        "model.tflite",
+        "model_card.md",
+        "parity.json",
+    ]
+    assert sorted(os.listdir(run_path)) == ["float32", "parity.json"]
+
+
+def test_the_files_of_a_bundle_say_what_it_is(bundle: ExportedFile) -> None:
+    folder = bundle.path.parent
+    assert (folder / "labels.txt").read_text().splitlines() == list(CLASSES)
+    assert read_architecture(folder / "architecture.json") == FACTS.architecture
+    made_by = read_json(folder / "export.json")
+    assert made_by["export"] == to_plain(FACTS.config)
+    assert made_by["data"] == to_plain(FACTS.data_config)
     assert made_by["command"] == ["export", "--x=1"]
     assert {"versions", "git_revision", "cpu_model"} <= set(made_by)
+    assert read_json(folder / "parity.json") == FACTS.parity
 
 
-@pytest.mark.slow
-def test_a_second_export_stands_beside_the_first(
-    int8_export: ExportedFile, float_export: ExportedFile, run_path: Path
+def test_the_card_has_costs_accuracy_and_latency(bundle: ExportedFile) -> None:
+    card = (bundle.path.parent / "model_card.md").read_text()
+    # 16 px, stem of stride 2: 8*8*(3*9*8 + 8*16 + 16*9 + 16*8 + 8*32) + 32*10
+    assert "| multiply-adds | 0.056 M |" in card
+    assert "| tflite_accuracy | 0.6667 |" in card
+    assert "ms median" in card and "`export --x=1`" in card
+
+
+def test_the_guide_is_of_this_file(bundle: ExportedFile) -> None:
+    guide = (bundle.path.parent / "ANDROID.md").read_text()
+    assert 'setModelAssetPath("model.tflite")' in guide
+    assert "ImageClassifier" in guide and "ObjectDetector" not in guide
+    assert "- `logits`, 1 x 5" in guide
+    assert "ByteBuffer.allocateDirect(16 * 16 * 3 * 4)" in guide
+    assert "Nothing on this page was tried on a phone" in guide
+
+
+def test_another_export_replaces_its_own_bundle_only(
+    bundle: ExportedFile, tmp_path: Path, float_file: bytes, int8_file: bytes
 ) -> None:
-    assert sorted(path.name for path in run_path.iterdir()) == [
-        "architecture.json",
-        "model_float32.json",
-        "model_float32.tflite",
-        "model_int8_uint8.json",
-        "model_int8_uint8.tflite",
-        "parity.json",
-        "trained.npz",
-    ]
-    assert int8_export.path.stat().st_size < float_export.path.stat().st_size
-    assert int8_export.parity.num_images == 40
-    assert read_json(run_path / "parity.json") == {
-        "model": "model_int8_uint8.tflite",
-        **dataclasses.asdict(int8_export.parity),
+    write_bundle(tmp_path, float_file, FACTS, command=[])
+    (tmp_path / "float32" / "old").touch()
+    better = dataclasses.replace(FACTS, parity={"num_images": 4})
+    write_bundle(tmp_path, float_file, better, command=[])
+    assert not (tmp_path / "float32" / "old").exists()
+    int8 = dataclasses.replace(FACTS, config=ExportConfig())
+    write_bundle(tmp_path, int8_file, int8, command=[])
+    assert read_json(tmp_path / "parity.json") == {
+        "float32": {"num_images": 4},
+        "int8_uint8": FACTS.parity,
     }
 
 
-def test_data_of_another_size_are_refused_before_anything_is_written(
-    tmp_path: Path,
-) -> None:
-    run_path = make_run(tmp_path / "run")
-    before = sorted(run_path.iterdir())
-    with pytest.raises(ValueError, match="10 classes of .* at 16 px. Received: 10 cla"):
-        export_run(run_path, digits(image_size_px=8), FLOAT32, command=[])
-    assert sorted(run_path.iterdir()) == before
+def test_a_damaged_file_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must be a .tflite file"):
+        write_bundle(tmp_path, b"no model", FACTS, command=[])
+    assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_without_trained_weights_is_named(
-    tmp_path: Path, data: ClassificationData
-) -> None:
-    with pytest.raises(FileNotFoundError, match="architecture.json is missing"):
-        export_run(tmp_path, data, FLOAT32, command=[])
-    run_path = make_run(tmp_path / "run")
-    (run_path / "trained.npz").unlink()
-    with pytest.raises(FileNotFoundError, match="run, with trained.npz in it"):
-        export_run(run_path, data, FLOAT32, command=[])
+def test_a_file_may_lose_what_it_was_allowed_to_and_no_more() -> None:
+    config = ExportConfig(max_accuracy_drop=0.5)
+    check_drop(config, 0.5)
+    check_drop(ExportConfig(), 99.0)
+    words = "max_accuracy_drop=0.5 points.*int8_qat.*int8_uint8 loses 0.75 points"
+    with pytest.raises(ValueError, match=words):
+        check_drop(config, 0.75)
+    fine_tuned = ExportConfig(quantization="int8_qat", max_accuracy_drop=0.5)
+    with pytest.raises(ValueError, match="nothing was written. Received"):
+        check_drop(fine_tuned, 0.75)

@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from export.config import BenchmarkConfig, ExportConfig
+from export.config import BenchmarkConfig, ExportConfig, QatConfig
 
 
-@pytest.mark.parametrize("config", [ExportConfig, BenchmarkConfig])
+@pytest.mark.parametrize("config", [ExportConfig, QatConfig, BenchmarkConfig])
 def test_every_field_has_a_default_and_a_help_text(config):
     for field in dataclasses.fields(config):
         assert field.default is not dataclasses.MISSING
@@ -24,8 +24,9 @@ def test_int8_goes_with_every_io(io):
     assert ExportConfig(io=io).tensor_type == io
 
 
-def test_int8_takes_raw_pixels_by_default():
-    assert ExportConfig(quantization="int8").tensor_type == "uint8"
+@pytest.mark.parametrize("quantization", ["int8", "int8_qat"])
+def test_int8_takes_raw_pixels_by_default(quantization):
+    assert ExportConfig(quantization=quantization).tensor_type == "uint8"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,14 @@ def test_int8_takes_raw_pixels_by_default():
     [
         ({"quantization": "int4"}, "quantization must be one of float32.*int4"),
         ({"io": "int16"}, "io must be one of auto, float32, uint8, int8.*int16"),
+        (
+            {"quantization": "float16", "quantizer": "litert"},
+            "quantizer must be tensorflow unless quantization=int8.*litert",
+        ),
+        (
+            {"postprocess": True, "io": "int8"},
+            "io must be float32, uint8 or auto with postprocess.*int8",
+        ),
         ({"calibration_images": 0}, "calibration_images must be at least 1.*=0"),
     ],
 )

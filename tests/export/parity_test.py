@@ -4,17 +4,18 @@ import math
 import numpy as np
 import pytest
 
-from export.parity import compare_logits, compare_outputs
+from export.float_tail import append_probabilities
+from export.parity import compare_outputs, compare_predictions
 
 KERAS = np.array([[3.0, 0.0], [0.0, 4.0], [1.0, 0.0], [0.0, 1.0]])
 TFLITE = np.array([[3.0, 0.0], [0.0, 4.0], [0.0, 1.0], [0.0, 1.0]])
 
 
 def test_report_on_four_images_of_which_one_flips():
-    report = compare_logits(KERAS, TFLITE, np.array([0, 1, 0, 0]))
+    report = compare_predictions(KERAS, TFLITE, np.array([0, 1, 0, 0]))
     assert report.num_images == 4
     assert report.top1_agreement == 0.75
-    assert report.max_logit_difference == 1.0
+    assert report.max_difference == 1.0
     # Signal 9 + 16 + 1 + 1 = 27, noise 1 + 1 = 2.
     assert report.signal_to_noise_db == pytest.approx(10 * math.log10(27 / 2))
     assert (report.keras_accuracy, report.tflite_accuracy) == (0.75, 0.5)
@@ -22,12 +23,12 @@ def test_report_on_four_images_of_which_one_flips():
 
 
 def test_a_better_file_has_a_negative_drop():
-    report = compare_logits(TFLITE, KERAS, np.array([0, 1, 0, 1]))
+    report = compare_predictions(TFLITE, KERAS, np.array([0, 1, 0, 1]))
     assert report.accuracy_drop_points == -25.0
 
 
 def test_equal_logits_have_no_ratio_and_are_valid_json():
-    report = compare_logits(KERAS, KERAS, np.zeros(4, int))
+    report = compare_predictions(KERAS, KERAS, np.zeros(4, int))
     assert report.signal_to_noise_db is None
     assert report.top1_agreement == 1.0
     assert json.loads(json.dumps(report.to_json(), allow_nan=False))["num_images"] == 4
@@ -35,10 +36,12 @@ def test_equal_logits_have_no_ratio_and_are_valid_json():
 
 def test_logits_that_are_not_finite_name_their_side():
     broken = np.where(KERAS == 4, np.nan, KERAS)
-    with pytest.raises(ValueError, match="logits of tflite must be finite.*1 of 8"):
-        compare_logits(KERAS, broken, np.zeros(4, int))
-    with pytest.raises(ValueError, match="logits of model must be finite.*1 of 8"):
-        compare_logits(broken, KERAS, np.zeros(4, int))
+    with pytest.raises(
+        ValueError, match="predictions of tflite must be finite.*1 of 8"
+    ):
+        compare_predictions(KERAS, broken, np.zeros(4, int))
+    with pytest.raises(ValueError, match="predictions of model must be finite.*1 of 8"):
+        compare_predictions(broken, KERAS, np.zeros(4, int))
 
 
 def test_float_file_agrees_fully_with_its_model(classifier, float_file, images):
@@ -46,7 +49,17 @@ def test_float_file_agrees_fully_with_its_model(classifier, float_file, images):
     assert report.top1_agreement == 1.0
     assert report.accuracy_drop_points == 0.0
     # float32 sums of 144 products: a few units of 2**-24 of logits below 10.
-    assert report.max_logit_difference < 1e-5
+    assert report.max_difference < 1e-5
+
+
+def test_probabilities_of_a_file_are_compared_with_probabilities(
+    classifier, float_file, images
+):
+    content = append_probabilities(float_file)
+    report = compare_outputs(classifier, content, images, np.zeros(16, int))
+    assert report.top1_agreement == 1.0
+    # Logits as close as above; the softmax's derivatives are at most 1/4.
+    assert report.max_difference < 1e-5
 
 
 def test_int8_file_is_read_from_a_path(classifier, int8_file, images, tmp_path):

@@ -23,16 +23,21 @@ from mobilenas_tf.training.data import ClassificationData, load_classification_d
 def make_run(path: Path) -> Path:
     """Writes a network for digits of 16 px with random weights; returns its folder."""
     keras.utils.set_random_seed(0)
-    architecture = Architecture(
+    architecture = small_architecture()
+    path.mkdir(parents=True)
+    save_network(path, architecture, build_network(architecture))
+    return path
+
+
+def small_architecture() -> Architecture:
+    """Returns a network for digits of 16 px: one block."""
+    return Architecture(
         name="small",
         image_size_px=16,
         stem=Convolution(8, 3, 2),
         stages=(Stage((InvertedResidual(8, (Branch(3, 16),), has_residual=True),)),),
         head=Head(num_classes=10, conv_channels=32),
     )
-    path.mkdir(parents=True)
-    save_network(path, architecture, build_network(architecture))
-    return path
 
 
 def digits(image_size_px: int = 16) -> ClassificationData:

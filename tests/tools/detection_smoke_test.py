@@ -103,4 +103,17 @@ def test_the_same_command_evaluates_the_run_and_its_exported_file(
     assert export["keras_ap"] == pytest.approx(train.result["float_ap"])
     of_file = _evaluate(root, export["model"])
     assert of_file["ap"] == pytest.approx(export["tflite_ap"])
-    assert export["model"] == "train/model_int8_uint8.tflite"
+    assert export["model"] == "train/int8_uint8/model.tflite"
+
+
+def test_a_file_that_finishes_its_boxes_finds_as_much(export: Any, root: Path):
+    arguments = ("--run=train", "--postprocess", "--json")
+    finished = run_binary(root, "export_tflite", *arguments).result
+    name = "int8_uint8_postprocess"
+    assert finished["model"] == f"train/{name}/model.tflite"
+    assert not (root / "train" / name / "decoding.json").exists()
+    assert (root / "train" / "int8_uint8" / "decoding.json").exists()
+    assert finished["tflite_ap"] == pytest.approx(export["tflite_ap"], abs=0.01)
+    assert _evaluate(root, finished["model"])["ap"] == pytest.approx(
+        finished["tflite_ap"]
+    )

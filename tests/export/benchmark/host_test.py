@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import itertools
 
@@ -17,7 +18,7 @@ def model_paths(tmp_path, int8_file, float_file):
 
 
 def test_each_model_gets_its_own_result_in_the_order_given(model_paths, int8_file):
-    config = BenchmarkConfig(num_threads=2, warmup_runs=1, runs=3, repeats=2)
+    config = BenchmarkConfig(2, warmup_runs=1, runs=3, repeats=2, memory=False)
     results = host.benchmark_models(model_paths, config)
     assert [result.model for result in results] == [str(path) for path in model_paths]
     assert results[0].model_sha256 == hashlib.sha256(int8_file).hexdigest()
@@ -31,15 +32,26 @@ def test_each_model_gets_its_own_result_in_the_order_given(model_paths, int8_fil
 
 
 def test_whole_float_graph_runs_in_the_delegate(model_paths):
-    config = BenchmarkConfig(warmup_runs=0, runs=1, repeats=1)
+    config = BenchmarkConfig(warmup_runs=0, runs=1, repeats=1, memory=False)
     (result,) = host.benchmark_models(model_paths[1:], config)
     assert (result.delegate, result.num_delegate_partitions) == ("XNNPACK", 1)
+    assert (result.delegation, result.undelegated_operators) == ("full", {})
+
+
+def test_memory_is_measured_where_it_is_wanted(model_paths):
+    config = BenchmarkConfig(warmup_runs=0, runs=1, repeats=1)
+    (result,) = host.benchmark_models(model_paths[:1], config)
+    assert result.memory_bytes is not None
+    assert result.model_bytes < result.memory_bytes < 100e6
+    config = dataclasses.replace(config, memory=False)
+    (result,) = host.benchmark_models(model_paths[:1], config)
+    assert result.memory_bytes is None
 
 
 def test_statistics_are_those_of_all_timed_runs(model_paths, monkeypatch):
     timings = itertools.chain([99.0], [1.0, 2.0, 6.0], [3.0, 4.0, 8.0])
     monkeypatch.setattr(host, "_time_ms", lambda invoke: next(timings))
-    config = BenchmarkConfig(warmup_runs=0, runs=3, repeats=2)
+    config = BenchmarkConfig(warmup_runs=0, runs=3, repeats=2, memory=False)
     (result,) = host.benchmark_models(model_paths[:1], config)
     assert result.first_inference_ms == 99.0
     assert result.repeat_medians_ms == (2.0, 4.0)
@@ -59,9 +71,8 @@ def test_models_take_turns_within_every_repeat(model_paths, monkeypatch):
         return 1.0
 
     monkeypatch.setattr(host, "_time_ms", record)
-    host.benchmark_models(
-        model_paths, BenchmarkConfig(warmup_runs=0, runs=1, repeats=8)
-    )
+    config = BenchmarkConfig(warmup_runs=0, runs=1, repeats=8, memory=False)
+    host.benchmark_models(model_paths, config)
     first_runs, turns = order[:2], order[2:]
     repeats = [turns[start : start + 2] for start in range(0, 16, 2)]
     assert all(set(repeat) == set(first_runs) for repeat in repeats)
