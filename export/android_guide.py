@@ -55,8 +55,16 @@ def _mediapipe(facts: BundleFacts) -> str:
     decoding = ", and how boxes are decoded" * (facts.kind == "raw_detector")
     use = _CLASSIFIER if facts.kind == "classifier" else _DETECTOR
     code = _kotlin(use.replace("FILE_NAME", MODEL_FILE))
-    return f"{_gradle(MEDIAPIPE_LIBRARY)}\n{inside}{decoding}.\n\n{code}"
+    remark = _RAW_REMARK * (facts.kind == "raw_detector")
+    return f"{_gradle(MEDIAPIPE_LIBRARY)}\n{inside}{decoding}.{remark}\n\n{code}"
 
+
+# Found with MediaPipe Tasks 1.2.2.
+_RAW_REMARK = (
+    " MediaPipe drops a box whose IoU with a\nbetter one, of any class, is above 0.3, and "
+    "moves boxes that stick out of the image\ninto it; a file that was exported with "
+    "`--postprocess` has neither."
+)
 
 _CLASSIFIER = """
     val options = ImageClassifier.ImageClassifierOptions.builder()

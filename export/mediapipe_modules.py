@@ -48,6 +48,10 @@ def import_mediapipe() -> types.SimpleNamespace:
     finally:
         for name in stand_ins:
             del sys.modules[name]
+    # Its temporary folder goes by itself; at the end of the process this only fails.
+    writer = metadata_writer.MetadataWriter
+    if "__del__" in vars(writer):
+        del writer.__del__
     return types.SimpleNamespace(
         detector_schema=detector_schema,
         image_classifier=image_classifier,
