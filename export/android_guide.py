@@ -61,8 +61,8 @@ def _mediapipe(facts: BundleFacts) -> str:
 
 # Found with MediaPipe Tasks 1.2.2.
 _RAW_REMARK = (
-    " MediaPipe drops a box whose IoU with a\nbetter one, of any class, is above 0.3, and "
-    "moves boxes that stick out of the image\ninto it; a file that was exported with "
+    " MediaPipe drops a box whose IoU with a\nbetter one, of any class, is above 0.3, "
+    "and moves boxes that stick out of the image\ninto it; a file exported with "
     "`--postprocess` has neither."
 )
 

@@ -254,8 +254,9 @@ def _finish(
 
     MediaPipe's own packing would spoil the weights' alignment, and date the labels.
     """
-    writer.writer.add_general_info(name, description)
-    populated, _ = writer.populate()
+    with writer.writer._temp_folder:  # that of the labels, which it forgets to remove
+        writer.writer.add_general_info(name, description)
+        populated, _ = writer.populate()
     buffer = import_mediapipe().metadata.get_metadata_buffer(populated)
     model.metadata = model.metadata or []
     entry = next((m for m in model.metadata if m.name == _METADATA.encode()), None)
