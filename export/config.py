@@ -98,7 +98,7 @@ class QatConfig:
 
     epochs: int = option(5, "Passes over the training images.")
     learning_rate: float = option(
-        0.01, "Learning rate of the first step; it falls to 0 along a cosine."
+        0.005, "Learning rate of the first step; it falls to 0 along a cosine."
     )
     momentum: float = option(0.9, "Momentum of SGD.")
     gradient_clip_norm: float = option(

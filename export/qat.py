@@ -117,7 +117,7 @@ def take_ranges(
         num_batches: How many of them to use at most.
     """
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def observe(images: tf.Tensor) -> None:
         model(images, training=True)
 
@@ -147,7 +147,7 @@ def convert_quantized(
     module = tf.Module()  # of the variables alone: layers would be traced one by one
     module.weights = model.variables  # pyright: ignore[reportAttributeAccessIssue]
     signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")
-    serve = tf.function(named_outputs, input_signature=[signature])
+    serve = tf.function(named_outputs, input_signature=[signature], autograph=False)
     with tempfile.TemporaryDirectory() as directory:
         tf.saved_model.save(module, directory, {"serving_default": serve})
         converter = tf.lite.TFLiteConverter.from_saved_model(directory)
