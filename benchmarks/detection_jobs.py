@@ -31,6 +31,7 @@ from detection.heads import fit_detector
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.costs.uniform import scaled_network
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.zoo import zoo_architecture
@@ -112,22 +113,33 @@ def narrow_detector(
     return under_head(shared, narrow)
 
 
+def uniform_detector(
+    shared: DetectionProtocol, *, metric: str, budget: float
+) -> Architecture:
+    """Returns the detector of the searched space whose widths share one factor."""
+    from benchmarks.width_baselines import uniform_widths
+
+    return uniform_widths(_detector_space(shared), metric, budget)
+
+
+def _detector_space(shared: DetectionProtocol) -> SearchSpace:
+    from detection.spaces import detector_space
+
+    return detector_space(
+        shared.space, shared.head, num_classes=NUM_CLASSES, image_size_px=IMAGE_SIZE_PX
+    )
+
+
 def run_search(
     shared: DetectionProtocol, budget: BudgetConfig, *, seed: int, folder: Path
 ) -> dict[str, Any]:
     """Searches by the detection loss; returns seconds and the found detector."""
     one_thread()
     from detection.data import load_detection_data
-    from detection.spaces import detector_space
     from detection.task import detection_task
 
     data = load_detection_data(shared.data_config(seed), shared.augmentation)
-    space = detector_space(
-        shared.space,
-        shared.head,
-        num_classes=data.num_classes,
-        image_size_px=IMAGE_SIZE_PX,
-    )
+    space = _detector_space(shared)
     return timed_search(
         folder,
         space,

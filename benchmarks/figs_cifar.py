@@ -40,7 +40,6 @@ from benchmarks.classification_jobs import (
 from benchmarks.jobs import Job, results_folder, run_jobs, seeds, workdir
 from benchmarks.paired import paired_difference
 from benchmarks.timed_search import found_architecture
-from mobilenas_tf.costs.network import cost_function
 from mobilenas_tf.costs.uniform import uniform_network
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig, Gate
@@ -210,23 +209,16 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
 
 
 def _baseline(side: str, metric: str, budget: float, seed: int) -> Architecture:
-    from mobilenas_tf.models.derive import derived_architecture, select_channels
-
     if side == "mobilenet_v2":
         return uniform_network(
             protocol().space, num_classes=10, metric=metric, budget=budget
         )
+    from benchmarks.width_baselines import random_widths, uniform_widths
+
     space = named_space(protocol().space, num_classes=10)
-    rng = np.random.default_rng(seed)
-    shares = {
-        choice.path: np.full(choice.values[-1], 1.0 if side == "uniform" else share)
-        for choice, share in zip(
-            space.choices, rng.uniform(size=len(space.choices)), strict=True
-        )
-    }
-    cost = cost_function(space.supernet, metric)
-    selection = select_channels(space, shares, cost=cost, budget=budget)
-    return derived_architecture(space, selection, name=side)
+    if side == "uniform":
+        return uniform_widths(space, metric, budget)
+    return random_widths(space, metric, budget, seed=seed)
 
 
 def _accuracies(results: Results, side: str, budget: _Budget) -> list[float]:

@@ -2,8 +2,10 @@
 
 FiGS searches backbone and head with the detection loss, within a budget of parameters
 for the whole detector; MobileNetV3-Large and MnasNet-A1 get one width multiplier that
-brings their whole detector to the same budget. All are trained from scratch with the
-same scenes, order and recipe, and judged on test scenes that took no part.
+brings their whole detector to the same budget. `uniform` is what the search has to beat
+in its own space: every width of FiGS's supernet, head included, takes the same share.
+All are trained from scratch with the same scenes, order and recipe, and judged on test
+scenes that took no part.
 
 Run: python -m benchmarks.ssdlite_backbones
 """
@@ -23,6 +25,7 @@ from benchmarks.detection_jobs import (
     protocol,
     run_search,
     run_training,
+    uniform_detector,
 )
 from benchmarks.jobs import Job, results_folder, run_jobs, seeds, workdir
 from benchmarks.paired import paired_difference
@@ -32,9 +35,9 @@ from mobilenas_tf.search.config import BudgetConfig
 
 _PARAMS = flags.DEFINE_float("max_params", 4e5, "Budget of the whole detector.")
 
-FIGS = "figs"
+FIGS, UNIFORM = "figs", "uniform"
 PUBLISHED = ("mobilenet_v3_large", "mnasnet_a1")
-SIDES = (FIGS, *PUBLISHED)
+SIDES = (FIGS, UNIFORM, *PUBLISHED)
 
 Results = Mapping[str, Any]
 
@@ -111,6 +114,8 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
     side = job.settings["side"]
     if side == FIGS:
         detector = found_architecture(needed, _PARAMS.value)
+    elif side == UNIFORM:
+        detector = uniform_detector(protocol(), metric="params", budget=_PARAMS.value)
     else:
         detector = narrow_detector(
             protocol(), side, metric="params", budget=_PARAMS.value
