@@ -11,7 +11,7 @@ import dataclasses
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -27,6 +27,9 @@ from mobilenas_tf.training.config import (
     OptimizerConfig,
     TrainingConfig,
 )
+
+if TYPE_CHECKING:
+    from mobilenas_tf.training.data import ClassificationData
 
 _DATASET = flags.DEFINE_string("dataset", "digits", "As of the binaries.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of the binaries.")
@@ -117,16 +120,41 @@ def run_search(
     )
 
 
-def run_training(
-    shared: Protocol, architecture: Architecture, *, seed: int, folder: Path
-) -> dict[str, Any]:
-    """Trains a network from scratch; returns its test accuracy and the seconds."""
-    one_thread()
-    from mobilenas_tf.training.classifier import evaluate_classifier, train_classifier
+def load_data(
+    shared: Protocol, architecture: Architecture, *, seed: int
+) -> ClassificationData:
+    """Returns the seed's images at the size that the network takes."""
     from mobilenas_tf.training.data import load_classification_data
+
+    config = dataclasses.replace(
+        shared.data_config(seed), image_size_px=architecture.image_size_px
+    )
+    return load_classification_data(config, AugmentationConfig())
+
+
+def run_training(
+    shared: Protocol,
+    architecture: Architecture,
+    *,
+    seed: int,
+    folder: Path,
+    init_weights: str = "random",
+) -> dict[str, Any]:
+    """Trains a network; returns its test accuracy and the seconds.
+
+    Args:
+        shared: Data, length and optimizer.
+        architecture: Of the network.
+        seed: Of weights, images and their order.
+        folder: Of the run; what is in it is removed.
+        init_weights: As of `train_classifier`.
+    """
+    one_thread()
+    from mobilenas_tf.models.initialization import weight_initializer
+    from mobilenas_tf.training.classifier import evaluate_classifier, train_classifier
     from mobilenas_tf.training.run_dir import open_run_dir
 
-    data = load_classification_data(shared.data_config(seed), AugmentationConfig())
+    data = load_data(shared, architecture, seed=seed)
     shutil.rmtree(folder, ignore_errors=True)
     run = open_run_dir(folder, config={"architecture": architecture}, command=[])
     started, cpu_started = time.monotonic(), time.process_time()
@@ -140,6 +168,7 @@ def run_training(
             seed=seed,
             checkpoint_every_epochs=shared.epochs,
         ),
+        initialize=weight_initializer(init_weights, architecture),
     )
     seconds = time.monotonic() - started, time.process_time() - cpu_started
     cost = network_cost(architecture)

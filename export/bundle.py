@@ -23,6 +23,7 @@ from export.bundle_facts import MODEL_FILE, BundleFacts, bundle_name
 from export.config import BenchmarkConfig, ExportConfig
 from export.interpreter import load_interpreter, named_outputs
 from export.model_card import model_card
+from export.operators import operator_report
 from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
 from mobilenas_tf.json_io import (
     read_json,
@@ -75,6 +76,7 @@ def write_bundle(
         command: The command line, for provenance.
     """
     provenance = describe_provenance(command)
+    operators = operator_report(content)
     output_shapes = {
         name: tuple(int(size) for size in details["shape"])
         for name, details in named_outputs(load_interpreter(content)).items()
@@ -84,7 +86,7 @@ def write_bundle(
         (timing,) = benchmark_models([folder / MODEL_FILE], _CARD_TIMING)
         for name, text in (
             ("labels.txt", "\n".join(facts.class_names) + "\n"),
-            ("model_card.md", model_card(facts, timing, provenance)),
+            ("model_card.md", model_card(facts, timing, operators, provenance)),
             ("ANDROID.md", android_guide(facts, output_shapes)),
         ):
             (folder / name).write_text(text, encoding="utf-8")

@@ -144,4 +144,5 @@ TF_KERAS = LayerSet(
         "hard_sigmoid": _hard_sigmoid,
     },
     channel_shuffle=ChannelShuffle,
+    doubling=tf_keras.layers.UpSampling2D,
 )

@@ -8,17 +8,22 @@ from typing import Any
 from export.benchmark.device import describe_device
 from export.benchmark.result import BenchmarkResult
 from export.bundle_facts import BundleFacts
+from export.operators import OperatorReport, format_operator_report
 from mobilenas_tf.costs.network import network_cost
 
 
 def model_card(
-    facts: BundleFacts, timing: BenchmarkResult, provenance: Mapping[str, Any]
+    facts: BundleFacts,
+    timing: BenchmarkResult,
+    operators: OperatorReport,
+    provenance: Mapping[str, Any],
 ) -> str:
     """Returns the card in Markdown.
 
     Args:
         facts: What the file is.
         timing: Of the file, on the machine that made it.
+        operators: Of the file.
         provenance: The command, versions and machine.
     """
     cost = network_cost(facts.architecture)
@@ -38,8 +43,8 @@ def model_card(
     file = {
         "quantisation": facts.config.quantization.replace("_", " "),
         "size": f"{timing.model_bytes / 1e3:.0f} kB",
-        "latency": f"{timing.median_ms:.2f} ms median, {timing.p90_ms:.2f} ms p90, "
-        f"{timing.num_threads} thread, on {describe_device(timing.device)}",
+        "latency": f"{timing.median_ms:.2f} ms median, {timing.num_threads} thread, "
+        f"on {describe_device(timing.device)}",
         "peak memory": memory,
     }
     return "\n".join(
@@ -48,6 +53,9 @@ def model_card(
             _table(network | file),
             "## On the test images\n",
             _table({name: _figure(value) for name, value in facts.parity.items()}),
+            "## Where it runs\n",
+            f"```\n{format_operator_report(operators)}\n```\n",
+            "An operator that is not named may still be refused by a phone's driver.\n",
             "## How it was made\n",
             _table(
                 {

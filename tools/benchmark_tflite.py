@@ -2,6 +2,7 @@
 
 Example:
   python -m tools.benchmark_tflite --model=a.tflite,b.tflite
+  python -m tools.benchmark_tflite --model=a.tflite --operator_report
   python -m tools.benchmark_tflite --model=a.tflite --device=adb --benchmark_binary=B
 
 For a phone, switch on USB debugging and point to a benchmark_model built for it, as
@@ -25,6 +26,7 @@ def main() -> None:
     from export.benchmark.operator_profile import format_top_operators
     from export.benchmark.plot import plot_latency
     from export.benchmark.result import compare_latency, format_table
+    from export.operators import format_operator_report, operator_report
     from mobilenas_tf.json_io import write_json
     from mobilenas_tf.provenance import describe_provenance
     from mobilenas_tf.reporting.page import write_report
@@ -33,6 +35,11 @@ def main() -> None:
     config = flag_config.config_from_flags(BenchmarkConfig)
     device_config = flag_config.config_from_flags(DeviceConfig)
     provenance = describe_provenance(run_flags.command())
+    reports = (
+        {str(path): operator_report(path) for path in paths}
+        if flags.FLAGS.operator_report
+        else {}
+    )
     results = measure_latency(paths, config, device_config)
     output = Path(flags.FLAGS.output or paths[0].parent / "benchmark.json")
     document = {
@@ -40,6 +47,9 @@ def main() -> None:
         "config": config,
         "device_config": device_config,
         "results": [result.to_json() for result in results],
+        "operator_reports": {
+            name: report.to_json() for name, report in reports.items()
+        },
     }
     write_json(output, document)
     plot = output.with_suffix(".png")
@@ -58,8 +68,14 @@ def main() -> None:
         for result in results if flags.FLAGS.top_operators else ():
             print(f"Slowest operators of {result.model}:")
             print(format_top_operators(result.operators, flags.FLAGS.top_operators))
+        for name, report in reports.items():
+            print(f"{name}:\n{format_operator_report(report)}")
     run_flags.finish(
-        {"results": document["results"], "plot": str(plot)},
+        {
+            "results": document["results"],
+            "operator_reports": document["operator_reports"],
+            "plot": str(plot),
+        },
         f"Median {results[0].median_ms:.3f} ms: {output} and {plot}",
     )
 
@@ -75,6 +91,11 @@ flags.DEFINE_integer(
     0,
     "Phone: how many of a model's operators to print, the slowest first.",
     lower_bound=0,
+)
+flags.DEFINE_bool(
+    "operator_report",
+    False,
+    "Say which operators a GPU or NPU delegate is known not to take.",
 )
 flag_config.define_flags(BenchmarkConfig)
 flag_config.define_flags(DeviceConfig)

@@ -189,7 +189,7 @@ def _pyramid(
     levels = [FeatureMap(x)]
     for index in range(len(laterals) - 2, -1, -1):
         path = f"head/pyramid{index}"
-        x = maker.layers.UpSampling2D(name=layer_name(path, "double"))(x)
+        x = maker.layer_set.doubling(name=layer_name(path, "double"))(x)
         x = maker.layers.Add(name=layer_name(path, "add"))([laterals[index], x])
         levels.insert(0, _separable(maker, path, head, FeatureMap(x), stride=1))
     for index in range(len(laterals), len(head.anchors)):

@@ -19,6 +19,7 @@ from mobilenas_tf.layers.convolutions import (
     PointwiseConvolution,
 )
 from mobilenas_tf.layers.norms import FusedBatchNormalization
+from mobilenas_tf.layers.resampling import NearestDoubling
 
 Layer = Any
 
@@ -30,7 +31,7 @@ class LayerSet:
     `keras` is the namespace of the stock layers. `batch_normalization` takes
     `momentum`, `epsilon`, `name`; the convolutions take what Conv2D and
     DepthwiseConv2D take; entries of `activations` take `name`; `channel_shuffle`
-    takes `groups` and `name`.
+    takes `groups` and `name`; `doubling` takes `name`.
     """
 
     keras: ModuleType
@@ -39,6 +40,7 @@ class LayerSet:
     depthwise_convolution: Callable[..., Layer]
     activations: dict[str, Callable[..., Layer]]
     channel_shuffle: Callable[..., Layer]
+    doubling: Callable[..., Layer]
 
 
 _KERAS_ACTIVATIONS: dict[str, Callable[..., Layer]] = {
@@ -57,6 +59,7 @@ FUSED = LayerSet(
     depthwise_convolution=DepthwiseConvolution,
     activations=_KERAS_ACTIVATIONS,
     channel_shuffle=ChannelShuffle,
+    doubling=NearestDoubling,
 )
 STOCK = dataclasses.replace(
     FUSED,
