@@ -16,6 +16,7 @@ from mobilenas_tf.spec import (
     Branch,
     Convolution,
     Head,
+    InvertedResidual,
     Pooling,
     Stage,
     walk_blocks,
@@ -46,7 +47,16 @@ def detectors() -> dict[str, Architecture]:
         for name, architecture in classifiers().items()
         if architecture.image_size_px >= _SMALLEST_DETECTOR_PX
         for config in _HEADS
+        if config.head == "ssdlite" or _halves_evenly(architecture)
     }
+
+
+def _halves_evenly(architecture: Architecture) -> bool:
+    """Returns whether each level of a pyramid is half the one below."""
+    return architecture.image_size_px % 32 == 0 and not any(
+        isinstance(block, InvertedResidual) and block.padding_px is not None
+        for _, block, _ in walk_blocks(architecture)
+    )
 
 
 def miniatures() -> dict[str, Architecture]:
@@ -104,9 +114,13 @@ def _narrow(block: Block) -> Block:
     squeeze_excite = block.squeeze_excite
     if squeeze_excite is not None:
         squeeze_excite = dataclasses.replace(squeeze_excite, hidden_channels=_CHANNELS)
+    padding_px = block.padding_px
+    if padding_px is not None:  # as SAME pads: maps of a few pixels stay
+        padding_px = block.branches[0].kernel_size // 2
     return dataclasses.replace(
         block,
         out_channels=_CHANNELS,
+        padding_px=padding_px,
         branches=tuple(
             Branch(branch.kernel_size, _CHANNELS) for branch in block.branches
         ),

@@ -28,6 +28,7 @@ _SAME_SCALE = (
     tf_keras.layers.MaxPooling2D,
     tf_keras.layers.Reshape,
     tf_keras.layers.UpSampling2D,
+    tf_keras.layers.ZeroPadding2D,
     ChannelShuffle,
 )
 # They become part of the convolution or sum in front, whose own output is no tensor.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mobilenas_tf.spec import Architecture
+from mobilenas_tf.spec_fields import ADDED_LATER
 
 SCHEMA_VERSION = 1
 T = TypeVar("T")
@@ -139,7 +140,9 @@ def _dataclass_from_plain(expected: type[T], value: Any, where: str) -> T:
     if not isinstance(value, dict):
         raise ValueError(f"{where} must be a JSON object. Received: {value!r}")
     hints = typing.get_type_hints(expected)
-    fields = {field.name for field in dataclasses.fields(typing.cast(Any, expected))}
+    definitions = dataclasses.fields(typing.cast(Any, expected))
+    fields = {field.name for field in definitions}
+    needed = {field.name for field in definitions if field.metadata != ADDED_LATER}
     value = dict(value)
     kind = value.pop("type", expected.__name__)
     if kind != expected.__name__:
@@ -149,7 +152,7 @@ def _dataclass_from_plain(expected: type[T], value: Any, where: str) -> T:
             f"{where} must have the keys {', '.join(sorted(fields))} only. "
             f"Received: unknown key {unknown[0]!r}"
         )
-    if missing := sorted(fields - set(value)):
+    if missing := sorted(needed - set(value)):
         raise ValueError(f"{where} must have the key {missing[0]!r}. It is missing")
     arguments = {
         name: from_plain(hints[name], item, f"{where}/{name}")

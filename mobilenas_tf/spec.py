@@ -13,6 +13,7 @@ from typing import Literal
 
 from mobilenas_tf.detection_spec import DetectionHead, FpnLiteHead, SsdLiteHead
 from mobilenas_tf.spec_fields import (
+    ADDED_LATER,
     Activation,
     GateActivation,
     check_member,
@@ -67,7 +68,8 @@ class InvertedResidual:
     `[1x1 expansion] -> depthwise kernels side by side -> [squeeze-excite] -> 1x1
     projection (linear) [+ input]`, each convolution followed by batch norm. The
     expansion makes the branches' channels together; without it the depthwise
-    convolution works on the block's input.
+    convolution works on the block's input. `padding_px` is what the depthwise kernels
+    see around their input; None is SAME.
 
     Source: Sandler et al., MobileNetV2, arXiv:1801.04381, section 3.3; parallel
     kernels: Mei et al., AtomNAS, arXiv:1912.09640, section 3.1; grouped 1x1 with
@@ -84,6 +86,7 @@ class InvertedResidual:
     expansion_groups: int = 1
     projection_groups: int = 1
     has_shuffle: bool = False
+    padding_px: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_positive(
@@ -109,6 +112,14 @@ class InvertedResidual:
             raise ValueError(
                 "stride of InvertedResidual must be 1 where has_residual is true. "
                 f"Received: stride={self.stride}"
+            )
+        if self.padding_px is not None and (
+            self.padding_px < 0 or len(self.branches) > 1 or self.has_residual
+        ):
+            raise ValueError(
+                "padding_px of InvertedResidual must be at least 0, and not given "
+                "with several branches or a residual. "
+                f"Received: padding_px={self.padding_px}"
             )
 
     @property
@@ -153,6 +164,14 @@ class Pooling:
 
 
 Block = InvertedResidual | Convolution | Pooling
+
+
+def output_size_px(block: Block, size_px: int) -> int:
+    """Returns the height or width behind a block; SAME padding gives `ceil(n / s)`."""
+    if not isinstance(block, InvertedResidual) or block.padding_px is None:
+        return -(-size_px // block.stride)
+    (branch,) = block.branches
+    return (size_px + 2 * block.padding_px - branch.kernel_size) // block.stride + 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,8 +231,15 @@ class Architecture:
                 "batch_norm_epsilon of Architecture must be positive. "
                 f"Received: batch_norm_epsilon={self.batch_norm_epsilon}"
             )
+        size_px = -(-self.image_size_px // self.stem.stride)
         for path, block, in_channels in walk_blocks(self):
             _check_block(path, block, in_channels)
+            size_px = output_size_px(block, size_px)
+            if size_px < 1:
+                raise ValueError(
+                    f"image_size_px of {self.name} must be larger: {path} has no "
+                    f"output. Received: image_size_px={self.image_size_px}"
+                )
         head_taps(self)
 
 
@@ -301,6 +327,14 @@ def head_taps(architecture: Architecture) -> tuple[Tap, ...]:
             "image_size_px must be a multiple of 32 for a FpnLiteHead, so that each "
             f"level is half the one below. Received: {architecture.image_size_px}"
         )
+    if isinstance(head, FpnLiteHead) and any(
+        isinstance(block, InvertedResidual) and block.padding_px is not None
+        for _, block, _ in walk_blocks(architecture)
+    ):
+        raise ValueError(
+            f"stages of {architecture.name} must have no block with padding_px for a "
+            "FpnLiteHead, so that each level is half the one below"
+        )
     needed = (16, 32) if isinstance(head, SsdLiteHead) else (8, 16, 32)
     if missing := [s for s in needed if s not in by_stride]:
         raise ValueError(
@@ -336,8 +370,13 @@ def describe_block(block: Block) -> str:
     parts = [" + ".join(f"k{b.kernel_size} {b.channels}" for b in block.branches)]
     if not block.has_expansion:
         parts.append("no expansion")
+    groups = max(block.expansion_groups, block.projection_groups)
+    if groups > 1:
+        parts.append(f"groups {groups}{', shuffled' * block.has_shuffle}")
     if block.stride > 1:
         parts.append(f"stride {block.stride}")
+    if block.padding_px is not None:
+        parts.append(f"padding {block.padding_px}")
     if block.has_residual:
         parts.append("residual")
     if block.squeeze_excite is not None:

@@ -8,6 +8,10 @@ Activation = Literal["linear", "relu", "relu6", "hard_swish", "swish"]
 GateActivation = Literal["sigmoid", "hard_sigmoid"]
 
 
+# Of a field that older files do not have: its default is what they mean.
+ADDED_LATER = {"added_later": True}
+
+
 def check_positive(owner: object, **values: int) -> None:
     """Raises a ValueError unless every value is an integer of at least 1."""
     for name, value in values.items():

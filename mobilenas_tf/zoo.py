@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 from mobilenas_tf.names import lookup
 from mobilenas_tf.spaces import TABLES, NetworkTable, StageRow, build_supernet
@@ -26,6 +27,7 @@ from mobilenas_tf.spec import (
     with_head,
 )
 from mobilenas_tf.widths import kernel_path, resize
+from mobilenas_tf.zoo_fbnet import fbnet
 
 NUM_CLASSES = 1000  # ImageNet's: all counts are published for it
 _K3, _K5 = (3,), (5,)
@@ -272,20 +274,80 @@ def _atomnas_a() -> Architecture:
     return dataclasses.replace(resize(_atomnas_supernet(16), widths), name="atomnas_a")
 
 
+def _detection_block(
+    expansion: int,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 3,
+    stride: int = 1,
+    *,
+    has_residual: bool = True,
+) -> InvertedResidual:
+    """Returns a block of MobileDet-CPU; an expansion of 1 is none."""
+    expanded = expansion * in_channels
+    return InvertedResidual(
+        out_channels=out_channels,
+        branches=(Branch(kernel_size, expanded),),
+        stride=stride,
+        has_expansion=expansion > 1,
+        has_residual=has_residual,
+        activation="hard_swish",
+        squeeze_excite=SqueezeExcite(
+            round_channels(expanded * 0.25), "hard_swish", "sigmoid"
+        ),
+    )
+
+
+def _mobiledet_cpu() -> Architecture:
+    """Returns MobileDet-CPU's backbone under a plain classifier."""
+    block = partial(_detection_block, has_residual=False)
+    wide, narrow = _detection_block(8, 72, 72), _detection_block(4, 72, 72)
+    stages = (
+        (block(1, 16, 8),),
+        (block(4, 8, 16, stride=2),),
+        (block(8, 16, 32, stride=2), *3 * (_detection_block(4, 32, 32),)),
+        (
+            block(8, 32, 72, 5, 2),
+            wide,
+            _detection_block(4, 72, 72, 5),
+            narrow,
+            block(8, 72, 72),
+            *3 * (wide,),
+        ),
+        (
+            block(8, 72, 104, 5, 2),
+            *2 * (_detection_block(4, 104, 104, 5),),
+            _detection_block(4, 104, 104),
+            block(8, 104, 144),
+        ),
+    )
+    return Architecture(
+        name="mobiledet_cpu",
+        image_size_px=320,
+        stem=Convolution(16, 3, 2, "hard_swish"),
+        stages=tuple(Stage(blocks) for blocks in stages),
+        head=Head(NUM_CLASSES),
+    )
+
+
+# How a source counts: `all` as `costs.network` does; without batch norms' scale and
+# offset; or as `costs.fbnet_counting` says.
+Counting = Literal["all", "without_batch_norm", "fbnet"]
+
+
 @dataclasses.dataclass(frozen=True)
 class ZooEntry:
     """A network, and its counts to the digits that its source gives.
 
-    `build` returns it for 1,000 classes at the size the counts hold for. Where
-    `counts_batch_norm` is false, `published_params` leaves out batch norm's scale and
-    offset, which our own counting includes.
+    `build` returns it for 1,000 classes at the size the counts hold for. A count that
+    nobody published is None.
     """
 
     build: Callable[[], Architecture]
-    published_params: int
-    published_macs: int
+    published_params: int | None
+    published_macs: int | None
     source: str
-    counts_batch_norm: bool = True
+    counting: Counting = "all"
 
 
 _SLIM_V2 = "checkpoint table of tensorflow/models, slim/nets/mobilenet"
@@ -296,19 +358,39 @@ ZOO: dict[str, ZooEntry] = {
         mobilenet_v2, 3_504_872, 300_774_000, "arXiv:1801.04381; torchvision's layers"
     ),
     "mobilenet_v2_0.35": ZooEntry(
-        partial(mobilenet_v2, 0.35), 1_660_000, 59_000_000, _SLIM_V2, False
+        partial(mobilenet_v2, 0.35),
+        1_660_000,
+        59_000_000,
+        _SLIM_V2,
+        "without_batch_norm",
     ),
     "mobilenet_v2_0.5": ZooEntry(
-        partial(mobilenet_v2, 0.5), 1_950_000, 97_000_000, _SLIM_V2, False
+        partial(mobilenet_v2, 0.5),
+        1_950_000,
+        97_000_000,
+        _SLIM_V2,
+        "without_batch_norm",
     ),
     "mobilenet_v2_0.75": ZooEntry(
-        partial(mobilenet_v2, 0.75), 2_610_000, 209_000_000, _SLIM_V2, False
+        partial(mobilenet_v2, 0.75),
+        2_610_000,
+        209_000_000,
+        _SLIM_V2,
+        "without_batch_norm",
     ),
     "mobilenet_v2_1.3": ZooEntry(
-        partial(mobilenet_v2, 1.3), 5_340_000, 509_000_000, _SLIM_V2, False
+        partial(mobilenet_v2, 1.3),
+        5_340_000,
+        509_000_000,
+        _SLIM_V2,
+        "without_batch_norm",
     ),
     "mobilenet_v2_1.4": ZooEntry(
-        partial(mobilenet_v2, 1.4), 6_060_000, 582_000_000, _SLIM_V2, False
+        partial(mobilenet_v2, 1.4),
+        6_060_000,
+        582_000_000,
+        _SLIM_V2,
+        "without_batch_norm",
     ),
     "mobilenet_v3_large": ZooEntry(
         partial(_mobilenet_v3, "mobilenet_v3_large", _V3_LARGE, 1280),
@@ -345,6 +427,45 @@ ZOO: dict[str, ZooEntry] = {
         11_240_000,
         1_521_000_000,
         "arXiv:1912.09640, table 1, with AtomNAS-C's stem of 32 channels",
+    ),
+}
+
+_FBNET, _FBNET_V2, _FBNET_V3 = (
+    f"{paper}; models released by its authors"
+    for paper in ("arXiv:1812.03443", "arXiv:2004.05565", "arXiv:2006.02049")
+)
+
+
+def _fbnet_entry(
+    name: str, params: int | None, macs: int | None, source: str
+) -> dict[str, ZooEntry]:
+    return {name: ZooEntry(partial(fbnet, name), params, macs, source, "fbnet")}
+
+
+ZOO |= {
+    **_fbnet_entry("fbnet_a", 4_270_290, 244_526_360, _FBNET),
+    **_fbnet_entry("fbnet_b", 4_766_670, 291_101_640, _FBNET),
+    **_fbnet_entry("fbnet_c", 5_525_420, 378_233_440, _FBNET),
+    **_fbnet_entry("fbnet_v2_f1", 5_999_408, 56_410_560, _FBNET_V2),
+    **_fbnet_entry("fbnet_v2_f2", 5_999_408, 85_441_392, _FBNET_V2),
+    **_fbnet_entry("fbnet_v2_f3", 6_899_504, 121_824_000, _FBNET_V2),
+    **_fbnet_entry("fbnet_v2_f4", 6_994_824, 238_351_984, _FBNET_V2),
+    **_fbnet_entry("fbnet_v2_l1", 8_496_520, 326_023_008, _FBNET_V2),
+    **_fbnet_entry("fbnet_v2_l2", 8_496_520, 423_912_768, _FBNET_V2),
+    # A comment says 217 M FLOPs; nothing else is public.
+    **_fbnet_entry("fbnet_v3_a0", None, None, _FBNET_V3),
+    **_fbnet_entry("fbnet_v3_a", 8_542_224, 356_598_280, _FBNET_V3),
+    **_fbnet_entry("fbnet_v3_b", 8_542_224, 461_550_136, _FBNET_V3),
+    **_fbnet_entry("fbnet_v3_c", 9_907_136, 556_969_904, _FBNET_V3),
+    **_fbnet_entry("fbnet_v3_d", 10_237_552, 644_420_352, _FBNET_V3),
+    **_fbnet_entry("fbnet_v3_e", 10_699_464, 762_046_336, _FBNET_V3),
+    **_fbnet_entry("fbnet_v3_f", 13_803_072, 1_181_644_520, _FBNET_V3),
+    **_fbnet_entry("fbnet_v3_g", 16_513_648, 2_129_656_384, _FBNET_V3),
+    "mobiledet_cpu": ZooEntry(
+        _mobiledet_cpu,
+        None,
+        None,
+        "Xiong et al., MobileDets, arXiv:2004.14525; TF Object Detection API",
     ),
 }
 

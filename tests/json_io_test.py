@@ -105,6 +105,14 @@ def test_a_missing_key_is_named_with_file_and_place(tmp_path):
     assert message.startswith("architecture.json/head must have the key 'num_classes'")
 
 
+def test_a_key_that_older_files_do_not_have_takes_its_default(tmp_path):
+    network = zoo_architecture("mobilenet_v2")
+    plain = to_plain(network)
+    assert plain["stages"][0]["blocks"][0].pop("padding_px") is None
+    document = {"schema_version": 1, "architecture": plain}
+    assert _read(tmp_path, document) == network
+
+
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_another_version_is_refused(tmp_path, version):
     message = _error(tmp_path, {**_document(), "schema_version": version})

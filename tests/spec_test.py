@@ -12,6 +12,7 @@ from mobilenas_tf.spec import (
     SqueezeExcite,
     Stage,
     feature_channels,
+    output_size_px,
     round_channels,
     walk_blocks,
     with_head,
@@ -86,6 +87,18 @@ def test_feature_channels_look_through_pooling():
     assert feature_channels(_network(Stage((Convolution(24), pool)))) == 24
 
 
+def test_padding_decides_the_size_of_the_output():
+    block = _block(branches=(Branch(5, 8),), stride=2, padding_px=1)
+    assert [output_size_px(block, size) for size in (28, 8, 4, 3)] == [13, 3, 1, 1]
+    assert output_size_px(dataclasses.replace(block, padding_px=None), 28) == 14
+
+
+def test_an_image_too_small_for_the_padding_is_refused_by_path():
+    block = _block(branches=(Branch(5, 8),), stride=2, padding_px=0)
+    with pytest.raises(ValueError, match="small must be larger: stage1/block1 has no"):
+        _network(Stage((block, dataclasses.replace(block, branches=(Branch(7, 8),)))))
+
+
 def test_with_head_changes_classes_and_size_only():
     network = _network(Stage((_block(),)))
     changed = with_head(network, num_classes=3, image_size_px=64)
@@ -145,6 +158,14 @@ def test_a_channel_count_that_is_no_positive_integer_is_refused(count):
         (
             lambda: _block(has_expansion=False),
             "must be one where has_expansion is false",
+        ),
+        (
+            lambda: _block(padding_px=1),
+            "padding_px of InvertedResidual must be at least 0, and not given with",
+        ),
+        (
+            lambda: _block(branches=(Branch(3, 8),), padding_px=-1),
+            "padding_px of InvertedResidual must be at least 0",
         ),
         (
             lambda: _block(stride=2, has_residual=True),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from absl import flags
 
 from detection.config import HeadConfig
+from mobilenas_tf.spec import Architecture, Head
 from tools import flag_config, network_flags, run_flags
 
 
@@ -63,13 +64,33 @@ def main() -> None:
         "params": cost.params,
         "macs": cost.macs,
     }
+    result |= _counted_by_authors(architecture)
     if not values.json:
         print(format_table(("layer", "what", "output", "macs", "params"), rows))
+        if "fbnet_flops" in result:
+            print(
+                "As FBNet's authors count (weights alone; pooling's inputs as well): "
+                f"{result['fbnet_flops'] / 1e6:.6f} M FLOPs, "
+                f"{result['fbnet_params']:,} parameters"
+            )
     run_flags.finish(
         result,
         f"{architecture.name} at {architecture.image_size_px} px: "
         f"{cost.macs / 1e6:.3f} M multiply-adds, {cost.params:,} parameters",
     )
+
+
+def _counted_by_authors(architecture: Architecture) -> dict[str, int]:
+    """Returns the counts of a published network by its authors' rule, if another."""
+    from mobilenas_tf.costs.fbnet_counting import fbnet_counts
+    from mobilenas_tf.zoo import ZOO
+
+    name = architecture.name
+    is_classifier = isinstance(architecture.head, Head)
+    if not is_classifier or name not in ZOO or ZOO[name].counting != "fbnet":
+        return {}
+    cost = fbnet_counts(architecture)
+    return {"fbnet_params": cost.params, "fbnet_flops": cost.macs}
 
 
 network_flags.define_architecture()

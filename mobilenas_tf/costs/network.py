@@ -28,6 +28,7 @@ from mobilenas_tf.spec import (
     Pooling,
     Tap,
     head_taps,
+    output_size_px,
     walk_blocks,
 )
 from mobilenas_tf.widths import kernel_path, output_groups
@@ -73,7 +74,7 @@ def layer_costs(
     maps = {Tap("stem"): FeatureMap(channels, size_px)}
     for path, block, _ in walk_blocks(architecture):
         in_channels, in_size_px = channels, size_px
-        size_px = out_size(in_size_px, block.stride)
+        size_px = output_size_px(block, in_size_px)
         if isinstance(block, Pooling):
             cost = Cost()
         elif isinstance(block, Convolution):

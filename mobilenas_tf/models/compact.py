@@ -250,7 +250,9 @@ def _branch(
             name=layer_name(kernel, "shuffle"),
         )(x)
     depthwise = f"{kernel}/depthwise"
-    x = maker.depthwise(depthwise, x, branch.kernel_size, block.stride)
+    x = maker.depthwise(
+        depthwise, x, branch.kernel_size, block.stride, block.padding_px
+    )
     norm = maker.batch_norm(depthwise, x)
     # Without expansion the channels are those of the block's input.
     mask = maker.mask(kernel, x, norm) if block.has_expansion else features.mask

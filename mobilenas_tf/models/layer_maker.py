@@ -70,10 +70,22 @@ class LayerMaker:
         return self.pointwise_layer(path, filters, groups)(x)
 
     def depthwise(
-        self, path: str, x: Tensor, kernel_size: int = 3, stride: int = 1
+        self,
+        path: str,
+        x: Tensor,
+        kernel_size: int = 3,
+        stride: int = 1,
+        padding_px: int | None = None,
     ) -> Tensor:
-        """Returns x after a depthwise convolution without bias."""
-        return self.depthwise_layer(path, kernel_size, stride)(x)
+        """Returns x after a depthwise convolution without bias.
+
+        `padding_px` is what is put around x on every side; None is SAME.
+        """
+        layer = self.depthwise_layer(path, kernel_size, stride, padding_px is None)
+        if padding_px:
+            pad = self.layers.ZeroPadding2D(padding_px, name=layer_name(path, "pad"))
+            x = pad(x)
+        return layer(x)
 
     def pointwise_layer(self, path: str, filters: int, groups: int = 1) -> Layer:
         """Returns a 1x1 convolution without bias, perhaps for several tensors."""
@@ -82,13 +94,17 @@ class LayerMaker:
         )
 
     def depthwise_layer(
-        self, path: str, kernel_size: int = 3, stride: int = 1
+        self,
+        path: str,
+        kernel_size: int = 3,
+        stride: int = 1,
+        is_same: bool = True,
     ) -> Layer:
         """Returns a depthwise convolution without bias, perhaps for several tensors."""
         return self.layer_set.depthwise_convolution(
             kernel_size,
             stride,
-            padding="same",
+            padding="same" if is_same else "valid",
             use_bias=False,
             name=layer_name(path, "conv"),
         )

@@ -28,8 +28,13 @@ from tests.models.random_networks import (
 from tests.reference.network import run_network
 
 SMALL_SPACES = [name for name in TABLES if space_image_size(name) <= 32]
-# Width multipliers only repeat MobileNetV2.
-ZOO_NETWORKS = [name for name in ZOO if not name.startswith("mobilenet_v2_")]
+# Width multipliers only repeat MobileNetV2, and others of the family FBNet.
+ZOO_NETWORKS = [
+    name
+    for name in ZOO
+    if not name.startswith(("mobilenet_v2_", "fbnet"))
+    or name in ("fbnet_a", "fbnet_v2_f1", "fbnet_v3_a")
+]
 
 
 def random_network(architecture, **options):
@@ -68,11 +73,11 @@ def num_trained(network):
 @pytest.mark.parametrize("name", ZOO_NETWORKS)
 def test_zoo_networks_have_the_parameters_that_the_cost_says(name):
     # At a small size, where the weights are made faster: it has no part in them.
-    architecture = zoo_architecture(name, image_size_px=32)
+    architecture = zoo_architecture(name, image_size_px=64)
     network = build_network(architecture)
     assert num_trained(network) == network_cost(architecture).params
     assert network.output_shape == (None, 1000)
-    assert network.input_shape == (None, 32, 32, 3)
+    assert network.input_shape == (None, 64, 64, 3)
 
 
 @pytest.mark.parametrize("name", SMALL_SPACES)
@@ -115,6 +120,8 @@ _KERNELS = (Branch(3, 6), Branch(5, 10))
             has_shuffle=True,
         ),
         InvertedResidual(12, (Branch(3, 16),), stride=2, projection_groups=4),
+        InvertedResidual(6, (Branch(5, 10),), stride=2, padding_px=1),
+        InvertedResidual(6, (Branch(3, 10),), stride=2, padding_px=0),
         Convolution(6, 3, 2, "hard_swish"),
         Pooling("max", 3, 2),
         Pooling("average", 3, 2),

@@ -59,12 +59,36 @@ def convolution(
     return out
 
 
-def depthwise(images: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """`kernel`: `[k, k, C, 1]`."""
+def depthwise(
+    images: np.ndarray,
+    kernel: np.ndarray,
+    stride: int,
+    padding_px: int | None = None,
+) -> np.ndarray:
+    """`kernel`: `[k, k, C, 1]`; `padding_px` on every side, None is SAME."""
+    if padding_px is not None:
+        return _padded_depthwise(images, kernel, stride, padding_px)
     out = _empty(images, stride, images.shape[-1])
     for row, column, patch in patches(images, kernel.shape[0], stride):
         out[:, row, column] = np.sum(patch * kernel[..., 0], axis=(1, 2))
     return out
+
+
+def _padded_depthwise(
+    images: np.ndarray, kernel: np.ndarray, stride: int, padding_px: int
+) -> np.ndarray:
+    border = (padding_px, padding_px)
+    padded = np.pad(images, ((0, 0), border, border, (0, 0)))
+    size = kernel.shape[0]
+    starts = range(0, padded.shape[1] - size + 1, stride)
+    rows = [
+        [
+            np.sum(padded[:, y : y + size, x : x + size] * kernel[..., 0], axis=(1, 2))
+            for x in starts
+        ]
+        for y in starts
+    ]
+    return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
 
 
 def max_pooling(images: np.ndarray, kernel_size: int, stride: int) -> np.ndarray:
@@ -145,7 +169,9 @@ def inverted_residual(
         if block.has_shuffle:
             groups = max(block.expansion_groups, block.projection_groups)
             x = channel_shuffle(x, groups)
-        x = depthwise(x, weights[f"{kernel}.depthwise.conv"][0], block.stride)
+        x = depthwise(
+            x, weights[f"{kernel}.depthwise.conv"][0], block.stride, block.padding_px
+        )
         served.append(activate(norm(x, f"{kernel}.depthwise"), block.activation))
     x = np.concatenate(served, axis=-1)
     if block.squeeze_excite is not None:
