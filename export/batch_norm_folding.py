@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import tf_keras
 
+from export.keras_twin import ShiftedRelu6
+
 Layer = Any
 Tensor = Any
 Node = Any
@@ -23,8 +25,9 @@ def fold_batch_norms(network: tf_keras.Model) -> tf_keras.Model:
     arXiv:1712.05877, section 3.2). A convolution that several batch norms share
     becomes a copy for each, as it does in a `.tflite` file. The rescaling of the input
     becomes a 1x1 depthwise convolution that is not trained: one operator, whose one
-    weight a channel is exact in int8. Behind the image stands the layer `pixels`, which
-    does nothing: a place for the image's quantiser.
+    weight a channel is exact in int8. The shift of a hard sigmoid becomes a part of the
+    convolution before it. Behind the image stands the layer `pixels`, which does
+    nothing: a place for the image's quantiser.
 
     Args:
         network: From `tf_keras_twin`; it is left as it is.
@@ -53,6 +56,11 @@ def fold_batch_norms(network: tf_keras.Model) -> tf_keras.Model:
             convolution = _convolution_before(node, convolutions)
             x = tensors[id(convolution.keras_inputs[0])]
             tensors[output] = _folded(convolution.layer, layer, x)
+        elif isinstance(layer, ShiftedRelu6):
+            (before,) = node.parent_nodes
+            _shift(copies[before.layer.name])
+            relu6 = tf_keras.layers.ReLU(6.0, name=layer.name)
+            tensors[output] = relu6(tensors[id(node.keras_inputs[0])])
         else:
             inputs = [tensors[id(tensor)] for tensor in node.keras_inputs]
             tensors[output] = _called(layer, inputs, copies)
@@ -94,6 +102,18 @@ def _folded(convolution: Layer, norm: Layer, x: Tensor) -> Tensor:
     outputs = folded(x)
     folded.set_weights([kernel, beta - mean * scale])
     return outputs
+
+
+def _shift(convolution: Layer) -> None:
+    """Adds 3 to the bias of a convolution whose output a hard sigmoid clamps.
+
+    The converter cannot do so itself: it rounds a constant that is the same for all
+    channels, such as a 3 added behind the convolution, by the scale of the first one.
+    That the shifted biases are never all the same is why they differ by a trifle.
+    """
+    kernel, bias = convolution.get_weights()
+    trifle = 1e-6 * np.arange(len(bias), dtype=bias.dtype)
+    convolution.set_weights([kernel, bias + 3.0 + trifle])
 
 
 def _called(layer: Layer, inputs: list[Tensor], copies: dict[str, Layer]) -> Tensor:

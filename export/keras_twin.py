@@ -84,7 +84,7 @@ class ShiftedRelu6(_Elementwise):
     """`relu6(x + 3)`, the first half of a hard sigmoid.
 
     A layer of its own, as its output is a tensor of the int8 file with a scale of its
-    own: shift and clamp go into the convolution in front.
+    own: shift and clamp go into the convolution in front (`fold_batch_norms`).
     """
 
     def call(self, inputs):

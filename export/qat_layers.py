@@ -18,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from export.keras_twin import ChannelShuffle, ShiftedRelu6
+from export.keras_twin import ChannelShuffle
 
 Layer = Any
 
@@ -32,7 +32,7 @@ _SAME_SCALE = (
     ChannelShuffle,
 )
 # They become part of the convolution or sum in front, whose own output is no tensor.
-_FUSED = (tf_keras.layers.ReLU, ShiftedRelu6)
+_FUSED = (tf_keras.layers.ReLU,)
 # Least width of a range: that of a tensor which is always 0 must not be 0.
 _LEAST_RANGE = 1e-2
 
