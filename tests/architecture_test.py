@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Imports point to a lower layer, or stay in their own. A new module gets its line here.
 LAYERS = {
+    "mobilenas_tf.block_space": 0,
     "mobilenas_tf.detection_spec": 0,
     "mobilenas_tf.names": 0,
     "mobilenas_tf.options": 0,
@@ -25,10 +26,12 @@ LAYERS = {
     "mobilenas_tf.spec_fields": 0,
     "mobilenas_tf.widths": 0,
     "mobilenas_tf.architecture_source": 1,
+    "mobilenas_tf.block_spaces": 1,
     "mobilenas_tf.json_io": 1,
     "mobilenas_tf.provenance": 1,
     "mobilenas_tf.spaces": 1,
     "mobilenas_tf.zoo": 1,
+    "mobilenas_tf.zoo_fbnet": 1,
     "mobilenas_tf.costs": 2,
     "mobilenas_tf.layers": 3,
     "mobilenas_tf.models": 4,

@@ -1,4 +1,4 @@
-"""A picture that compares measured latencies."""
+"""Pictures of measured latencies: compared, and against predictions."""
 
 from __future__ import annotations
 
@@ -62,5 +62,34 @@ def plot_latency(
     num_threads = results[0].num_threads
     threads = "1 thread" if num_threads == 1 else f"{num_threads} threads"
     axes.set_title(f"{device.cpu}, {threads}, {device.runtime}")
+    with replace_when_whole(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+
+
+def plot_predictions(
+    predicted_ms: Sequence[float],
+    measured_ms: Sequence[float],
+    path: str | os.PathLike[str],
+) -> None:
+    """Writes a PNG of measured against predicted latencies, with lines 5 % apart.
+
+    Args:
+        predicted_ms: One for each network.
+        measured_ms: Of the same networks.
+        path: Of the PNG.
+    """
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    limits = [0.9 * min(*predicted_ms, *measured_ms)]
+    limits.append(1.1 * max(*predicted_ms, *measured_ms))
+    for factor, style in ((0.95, ":"), (1.0, "-"), (1.05, ":")):
+        line = [factor * limit for limit in limits]
+        axes.plot(limits, line, style, color="#888888", linewidth=1)
+    axes.plot(predicted_ms, measured_ms, "o", color="#4c78a8", markersize=5)
+    axes.set_xlim(*limits)
+    axes.set_ylim(*limits)
+    axes.set_xlabel("predicted, ms")
+    axes.set_ylabel("measured, ms (lines: equal, and 5 % off)")
     with replace_when_whole(Path(path)) as temporary:
         figure.savefig(temporary, dpi=120, format="png")

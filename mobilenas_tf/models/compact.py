@@ -25,6 +25,7 @@ from mobilenas_tf.models.layer_maker import (
 from mobilenas_tf.models.layer_set import FUSED, LayerSet
 from mobilenas_tf.spec import (
     Architecture,
+    Block,
     Branch,
     Convolution,
     Head,
@@ -72,6 +73,52 @@ def build_network(
         batch_norm_momentum=batch_norm_momentum,
     )
     return layer_set.keras.Model(image, outputs, name=architecture.name)
+
+
+def build_part(
+    path: str,
+    part: Block | Head,
+    in_channels: int,
+    in_size_px: int,
+    *,
+    layer_set: LayerSet = FUSED,
+    batch_norm_momentum: float = 0.99,
+    batch_norm_epsilon: float = 1e-3,
+    dropout_rate: float = 0.0,
+) -> Any:
+    """Returns one block, or a classifier's head, as a model of its own.
+
+    Args:
+        path: What the names of its layers begin with.
+        part: The block or head.
+        in_channels: Channels of its input.
+        in_size_px: Height and width of its input.
+        layer_set: See `build_network`, as for all that follow.
+        batch_norm_momentum: As there.
+        batch_norm_epsilon: As there.
+        dropout_rate: As there.
+    """
+    maker = LayerMaker(
+        layer_set,
+        {},
+        {path: f"{path}/output"},
+        batch_norm_momentum,
+        batch_norm_epsilon,
+        dropout_rate,
+    )
+    x = layer_set.keras.Input(
+        (in_size_px, in_size_px, in_channels), name=layer_name(path, "input")
+    )
+    if isinstance(part, Head):
+        outputs = _classifier(maker, part, x)
+    elif isinstance(part, InvertedResidual):
+        branches = _branches(maker, path, part, FeatureMap(x))
+        outputs = _inverted_residual(maker, path, part, FeatureMap(x), branches).x
+    elif isinstance(part, Convolution):
+        outputs = _convolution(maker, path, part, x).x
+    else:
+        outputs = _pooling(maker, path, part, FeatureMap(x)).x
+    return layer_set.keras.Model(x, outputs, name=layer_name(path))
 
 
 def connect_network(

@@ -1,0 +1,155 @@
+"""Measuring the entries of a latency table: every part as a `.tflite` of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from export.benchmark.device import describe_device
+from export.benchmark.measure import measure_latency
+from export.benchmark.result import BenchmarkResult
+from export.config import BenchmarkConfig, DeviceConfig, ExportConfig
+from export.tflite import convert_to_tflite
+from mobilenas_tf.costs.latency_table import (
+    CALL,
+    Conditions,
+    LatencyEntry,
+    LatencyTable,
+    Part,
+    Precision,
+)
+from mobilenas_tf.models.compact import build_network, build_part
+from mobilenas_tf.models.layer_set import STOCK
+from mobilenas_tf.spec import Architecture
+
+# Parts that are measured in turns, before they are written down.
+CHUNK = 16
+_NUM_IMAGES = 2  # to calibrate with: latency does not hang on the ranges
+# Its latency is that of a call: eight channels of one pixel.
+_CALL_SHAPE = (1, 1, 8)
+
+
+def measure_missing(
+    table: LatencyTable,
+    parts: Mapping[str, Part],
+    config: BenchmarkConfig,
+    device_config: DeviceConfig,
+) -> Iterator[LatencyTable]:
+    """Yields the table with more and more of the parts that it lacks.
+
+    Each time some parts were measured in turns; a caller that writes every table goes
+    on, when it is stopped and called again, where it was.
+
+    Args:
+        table: Of the conditions to measure under; its entries are kept.
+        parts: What is wanted, by key.
+        config: Runs and repeats; its threads must be the table's.
+        device_config: Where.
+
+    Raises:
+        ValueError: If the table is of another number of threads.
+    """
+    conditions = table.conditions
+    if config.num_threads != conditions.num_threads:
+        raise ValueError(
+            f"num_threads must be {conditions.num_threads}, the table's. "
+            f"Received: {config.num_threads}"
+        )
+    wanted = [key for key in (CALL, *parts) if key not in table.entries]
+    for start in range(0, len(wanted), CHUNK):
+        keys = wanted[start : start + CHUNK]
+        results = measure_models(
+            [_model(parts.get(key)) for key in keys],
+            conditions.precision,
+            config,
+            device_config,
+        )
+        entries = {
+            key: _entry(result) for key, result in zip(keys, results, strict=True)
+        }
+        table = dataclasses.replace(table, entries={**table.entries, **entries})
+        yield table
+
+
+def measure_networks(
+    architectures: Sequence[Architecture],
+    precision: Precision,
+    config: BenchmarkConfig,
+    device_config: DeviceConfig,
+) -> tuple[BenchmarkResult, ...]:
+    """Returns the latencies of whole networks, with random weights, in turns."""
+    models = [build_network(each, layer_set=STOCK) for each in architectures]
+    return measure_models(models, precision, config, device_config)
+
+
+def measure_models(
+    models: Sequence[keras.Model],
+    precision: Precision,
+    config: BenchmarkConfig,
+    device_config: DeviceConfig,
+) -> tuple[BenchmarkResult, ...]:
+    """Returns the latencies of Keras models as `.tflite` files, in turns.
+
+    In int8 inputs and outputs are int8 as well: nothing but the model is measured.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for index, model in enumerate(models):
+            path = Path(folder) / f"{index}.tflite"
+            path.write_bytes(_file(model, precision))
+            paths.append(path)
+        return measure_latency(paths, config, device_config)
+
+
+def table_conditions(result: BenchmarkResult, precision: Precision) -> Conditions:
+    """Returns what the latencies of a measurement hold for."""
+    device = result.device
+    name = device.cpu if device.phone is None else device.phone.model
+    return Conditions(name, device.runtime, precision, result.num_threads)
+
+
+def probe(
+    precision: Precision, config: BenchmarkConfig, device_config: DeviceConfig
+) -> tuple[Conditions, str]:
+    """Returns a device's conditions, and its description, by running a small file."""
+    quick = dataclasses.replace(config, repeats=1, runs=1, warmup_runs=0)
+    (result,) = measure_models([_model(None)], precision, quick, device_config)
+    return table_conditions(result, precision), describe_device(result.device)
+
+
+def part_file(part: Part | None, precision: Precision) -> bytes:
+    """Returns a part, or the call, as the content of a `.tflite` file."""
+    return _file(_model(part), precision)
+
+
+def _model(part: Part | None) -> keras.Model:
+    if part is None:
+        x = keras.Input(_CALL_SHAPE, name="image")
+        return keras.Model(x, keras.layers.Conv2D(_CALL_SHAPE[-1], 1)(x))
+    return build_part(
+        "part", part.layer, part.in_channels, part.in_size_px, layer_set=STOCK
+    )
+
+
+def _file(model: keras.Model, precision: Precision) -> bytes:
+    if precision == "float32":
+        return convert_to_tflite(model, ExportConfig(quantization="float32"))
+    config = ExportConfig(io="int8", calibration_images=_NUM_IMAGES)
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (_NUM_IMAGES, *model.input_shape[1:]))
+    return convert_to_tflite(model, config, images.astype(np.float32))
+
+
+def _entry(result: BenchmarkResult) -> LatencyEntry:
+    medians = np.array(result.repeat_medians_ms)
+    low, high = np.percentile(medians, [25, 75])
+    return LatencyEntry(
+        float(np.median(medians)),
+        float((high - low) / np.median(medians)),
+        len(medians),
+    )
