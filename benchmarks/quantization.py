@@ -1,9 +1,8 @@
 """What int8 costs in accuracy: after training, and with quantisation-aware training.
 
-A network found by FiGS (of the stored searches of `figs_cifar`), a uniform one of
-FBNet's space and MobileNetV3-Small, whose hard-swish and squeeze-and-excitation are the
-known hard case, are trained, then exported by both post-training routes and with
-quantisation-aware training. What such training recovers is judged fairly: the float
+A network found by FiGS (of the stored searches of `figs_cifar`) and MobileNetV3-Small,
+whose hard-swish and squeeze-and-excitation are the known hard case, are trained, then
+exported by both post-training routes and with quantisation-aware training. What such training recovers is judged fairly: the float
 network gets the same extra epochs at the same rate before it is compared or quantised
 after training. All accuracies are of the test images.
 
@@ -34,7 +33,6 @@ from benchmarks.timed_search import found_architecture
 from export.config import ExportConfig, QatConfig
 from mobilenas_tf.json_io import read_json
 from mobilenas_tf.reporting.terminal import format_table
-from mobilenas_tf.spaces import named_space
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.config import TrainingConfig
 from mobilenas_tf.zoo import zoo_architecture
@@ -48,7 +46,7 @@ _SEARCHES = flags.DEFINE_string(
 )
 
 NUM_CLASSES = 10
-OF_SPACES = ("figs", "fbnet_uniform")
+OF_SPACES = ("figs",)
 HARD_CASE = "mobilenet_v3_small"
 HARD_CASE_PX = 64  # it has stride 32
 NETWORKS = (*OF_SPACES, HARD_CASE)
@@ -196,15 +194,8 @@ def _architecture(name: str, seed: int) -> Architecture:
         return zoo_architecture(
             name, num_classes=NUM_CLASSES, image_size_px=HARD_CASE_PX
         )
-    if name == "figs":
-        search = read_json(
-            Path(_SEARCHES.value) / f"search_figs_alone_macs_{seed}.json"
-        )
-        return found_architecture({"search": search["result"]}, _MACS.value)
-    from benchmarks.width_baselines import uniform_widths
-
-    space = named_space("figs_fbnet_32", num_classes=NUM_CLASSES)
-    return uniform_widths(space, "macs", _MACS.value)
+    search = read_json(Path(_SEARCHES.value) / f"search_figs_alone_macs_{seed}.json")
+    return found_architecture({"search": search["result"]}, _MACS.value)
 
 
 def _file_accuracy(

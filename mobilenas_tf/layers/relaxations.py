@@ -104,3 +104,32 @@ def union_probability(probabilities):
     Source: morph_net `ProbabilisticGroupingRegularizer`.
     """
     return 1.0 - ops.prod(1.0 - keras.ops.convert_to_tensor(probabilities), axis=0)
+
+
+def gumbel_noise(uniform):
+    """Returns standard Gumbel noise `-log(-log u)` from uniform `[N]`.
+
+    `u` is kept within `NOISE_EPSILON` of (0, 1), so that the result is finite.
+    """
+    uniform = ops.clip(uniform, NOISE_EPSILON, 1.0 - NOISE_EPSILON)
+    return -ops.log(-ops.log(uniform))
+
+
+def gumbel_softmax(logits, uniform, temperature):
+    """Returns `softmax((theta + g) / tau)` with Gumbel noise `g`: `[N]`, sums to 1.
+
+    The largest entry is at i with probability `softmax(theta)_i`, whatever tau is.
+
+    Source: Jang et al., Categorical reparameterization with Gumbel-softmax,
+    arXiv:1611.01144, equation 2.
+    """
+    return ops.softmax((logits + gumbel_noise(uniform)) / temperature)
+
+
+def one_hot_straight_through(soft):
+    """Returns 1 at the largest entry of `[N]`, 0 elsewhere, with the gradient of soft.
+
+    Source: Jang et al., arXiv:1611.01144, section 2.2.
+    """
+    hard = ops.one_hot(ops.argmax(soft), soft.shape[-1], dtype=soft.dtype)
+    return soft + ops.stop_gradient(hard - soft)
