@@ -2,9 +2,10 @@
 
 A network found by FiGS (of the stored searches of `figs_cifar`) and MobileNetV3-Small,
 whose hard-swish and squeeze-and-excitation are the known hard case, are trained, then
-exported by both post-training routes and with quantisation-aware training. What such training recovers is judged fairly: the float
-network gets the same extra epochs at the same rate before it is compared or quantised
-after training. All accuracies are of the test images.
+exported by both post-training routes and with quantisation-aware training. What such
+training recovers is judged fairly: the float network gets the same extra epochs at the
+same rate before it is compared or quantised after training. All accuracies are of the
+test images.
 
 Run: python -m benchmarks.quantization --dataset=tfds:cifar10_jpeg --data_dir=DIR
 """
