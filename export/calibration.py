@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+# What resizing a photo may add to its whitest pixel.
+_ROUNDING = 1e-4
+
 
 def make_representative_dataset(
     images: np.ndarray, num_images: int
@@ -45,11 +48,12 @@ def make_representative_dataset(
             f"{np.count_nonzero(~np.isfinite(calibration_images))} values that are not"
         )
     low, high = calibration_images.min(), calibration_images.max()
-    if low < -1 or high > 1:
+    if low < -1 - _ROUNDING or high > 1 + _ROUNDING:
         raise ValueError(
             "representative images must be in [-1, 1], that is pixel / 127.5 - 1. "
             f"Received: values from {low:g} to {high:g}"
         )
+    calibration_images = np.clip(calibration_images, -1, 1)
     calibration_images[0].flat[:2] = (-1, 1)
 
     def generate() -> Iterator[dict[str, np.ndarray]]:

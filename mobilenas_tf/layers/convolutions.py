@@ -1,7 +1,7 @@
 """Convolutions that train faster on a CPU than the stock layers.
 
-Only the training step differs: other kernels do the same arithmetic. At inference
-these are the stock layers, with the same weights, so converters see nothing new.
+Other kernels do the same arithmetic, with the same weights. Converters are given the
+stock layers.
 """
 
 from __future__ import annotations
@@ -14,19 +14,27 @@ _LARGEST_QUICK_KERNEL = 3
 
 
 class PointwiseConvolution(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` whose plain 1x1 case trains as a matrix product.
+    """`keras.layers.Conv2D` whose 1x1 case trains as a matrix product.
 
-    With groups, strides or a larger kernel it is the stock layer.
+    With strides or a larger kernel it is the stock layer. With groups it is a product
+    at inference too: on a CPU Keras leaves grouped convolutions to XLA, which is many
+    times slower.
     """
 
     def call(self, inputs, training=None):
         """Returns `[B, H, W, filters]` for inputs `[B, H, W, C]`."""
-        is_product = self.kernel_size == self.strides == (1, 1) and self.groups == 1
-        if not (training and is_product):
+        is_product = self.kernel_size == self.strides == (1, 1)
+        if not (is_product and (training or self.groups > 1)):
             return super().call(inputs)
         _, height, width, channels = inputs.shape
-        kernel = ops.reshape(self.kernel, (channels, self.filters))
-        outputs = ops.matmul(ops.reshape(inputs, (-1, channels)), kernel)
+        if self.groups == 1:
+            kernel = ops.reshape(self.kernel, (channels, self.filters))
+            outputs = ops.matmul(ops.reshape(inputs, (-1, channels)), kernel)
+        else:
+            sizes = (channels // self.groups, self.groups, self.filters // self.groups)
+            grouped = ops.reshape(inputs, (-1, self.groups, sizes[0]))
+            kernel = ops.reshape(self.kernel, sizes)
+            outputs = ops.einsum("ngc,cgo->ngo", grouped, kernel)
         outputs = ops.reshape(outputs, (-1, height, width, self.filters))
         if self.use_bias:
             outputs = outputs + self.bias

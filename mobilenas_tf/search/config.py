@@ -146,3 +146,108 @@ class FigsConfig:
             "settle_fraction",
             self.settle_fraction,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorBudgetConfig:
+    """What the network of a search among operators may cost."""
+
+    max_ms: float | None = option(
+        None, "Budget in milliseconds, as --latency_table predicts them."
+    )
+    max_macs: float | None = option(None, "Budget in multiply-adds.")
+    max_params: float | None = option(None, "Budget in trained parameters.")
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        given = {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if value is not None
+        }
+        if len(given) != 1 or min(given.values()) <= 0:
+            raise ValueError(
+                "exactly one of max_ms, max_macs and max_params must be given, above "
+                f"0. Received: {given or 'none'}"
+            )
+
+    @property
+    def metric(self) -> str:
+        """Returns `ms`, `macs` or `params`."""
+        if self.max_ms is not None:
+            return "ms"
+        return "macs" if self.max_macs is not None else "params"
+
+    @property
+    def value(self) -> float:
+        """Returns the budget."""
+        return float(getattr(self, f"max_{self.metric}"))
+
+
+@dataclasses.dataclass(frozen=True)
+class DnasConfig:
+    """DNAS (FBNet): a supernet of operators whose choices are trained with weights."""
+
+    space: str = option(
+        "fbnet_32", "Space of operators: fbnet (224 px), fbnet_96 or fbnet_32."
+    )
+    sampling: Literal["mixture", "path"] = option(
+        "mixture",
+        "Run all candidates in a step, weighted, or only the drawn ones, which costs "
+        "as much as one network.",
+    )
+    architecture_share: float = option(
+        0.2, "Share of the training images that the choices learn by, and no weights."
+    )
+    architecture_learning_rate: float | None = option(
+        None,
+        "Adam's learning rate for the choices' logits. By default 20 / steps, so that "
+        "a logit can travel 20 in the search.",
+    )
+    architecture_weight_decay: float = option(
+        0.0, "Decay of the choices' logits towards equal probabilities."
+    )
+    temperature_start: float = option(5.0, "First temperature of the samples.")
+    temperature_end: float = option(0.1, "Last temperature of the samples.")
+    warmup_fraction: float = option(
+        0.1, "Share of the search in which only the weights learn."
+    )
+    settle_fraction: float = option(
+        0.6, "Share of the search after which the expected cost is at the budget."
+    )
+    cost_loss: Literal["budget", "product", "sum"] = option(
+        "budget",
+        "How the cost joins the choices' loss: as a penalty that holds the budget, as "
+        "loss * alpha * log(cost)^beta (FBNet), or as loss + alpha * (cost / target - "
+        "1) (ProxylessNAS). The found network is within the budget in any case.",
+    )
+    cost_alpha: float = option(0.2, "Of product and sum.")
+    cost_beta: float = option(0.6, "Of product.")
+    num_samples: int = option(
+        0, "Further networks, drawn from the choices, within the budget, ranked."
+    )
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        require_literals(self)
+        share = self.architecture_share
+        require(0 < share < 1, "in (0, 1)", "architecture_share", share)
+        for name in ("temperature_start", "temperature_end", "cost_alpha"):
+            value = getattr(self, name)
+            require(value > 0, "above 0", name, value)
+        for name in ("architecture_weight_decay", "num_samples"):
+            value = getattr(self, name)
+            require(value >= 0, "0 or more", name, value)
+        rate = self.architecture_learning_rate
+        require(
+            rate is None or rate > 0,
+            "above 0 or not given",
+            "architecture_learning_rate",
+            rate,
+        )
+        require(
+            0 <= self.warmup_fraction < self.settle_fraction <= 1,
+            "from 0 to below settle_fraction, which is at most 1",
+            "warmup_fraction",
+            self.warmup_fraction,
+        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +21,12 @@ from mobilenas_tf.training.augmentation import (
 )
 from mobilenas_tf.training.config import AugmentationConfig, DataConfig
 from mobilenas_tf.training.image_split import ImageSource, ImageSplit, LoadRequest
-from mobilenas_tf.training.splits import balanced_class_weights, plan_splits
+from mobilenas_tf.training.splits import (
+    SplitPlan,
+    balanced_class_weights,
+    divide_plan,
+    plan_splits,
+)
 
 _CALIBRATION_SEED = 7
 _PREFETCHED_BATCHES = 4
@@ -222,6 +227,41 @@ def load_classification_data(
         ValueError: If the data set is missing or unusable, too many photos are corrupt,
             or a batch is larger than the training split.
     """
+    return _load(data_config, augmentation_config, share=0.0)[0]
+
+
+def load_divided_data(
+    data_config: DataConfig, augmentation_config: AugmentationConfig, *, share: float
+) -> tuple[ClassificationData, ClassificationData]:
+    """Returns the data set twice, with disjoint training images.
+
+    Validation and test are the same. Batches of the second are so much smaller that an
+    epoch of either has as many.
+
+    Args:
+        data_config: Which data.
+        augmentation_config: How training images are varied.
+        share: Of the training images that the second has, in (0, 1).
+
+    Raises:
+        ValueError: As `load_classification_data`, or if a part is too small.
+    """
+    first, second = _load(data_config, augmentation_config, share=share)
+    batch_size = second.num_train // first.steps_per_epoch
+    if batch_size < 1:
+        raise ValueError(
+            f"batch_size must be larger, so that a share of {share:g} of the training "
+            "images has one for every step. "
+            f"Received: batch_size={data_config.batch_size}"
+        )
+    config = dataclasses.replace(data_config, batch_size=batch_size)
+    return first, dataclasses.replace(second, config=config)
+
+
+def _load(
+    data_config: DataConfig, augmentation_config: AugmentationConfig, *, share: float
+) -> tuple[ClassificationData, ...]:
+    """Returns the data set, and once more with a share of its training images."""
     augmentation = resolve_augmentation(
         augmentation_config,
         dataset=data_config.dataset,
@@ -234,13 +274,49 @@ def load_classification_data(
         max_train_images=data_config.max_train_images,
         seed=data_config.seed,
     )
+    trained_on = ["train"]
+    if share:
+        plans["train"], plans["second"] = divide_plan(
+            plans["train"],
+            source.labels_by_split[plans["train"].stored_split],
+            share=share,
+            seed=data_config.seed,
+        )
+        trained_on.append("second")
+    splits, skipped = _load_splits(source, plans, trained_on, data_config, augmentation)
+    parts = tuple(
+        ClassificationData(
+            class_names=source.class_names,
+            train_split=splits[name],
+            validation_split=splits["validation"],
+            test_split=splits["test"],
+            config=data_config,
+            augmentation=augmentation,
+            skipped_images=skipped,
+        )
+        for name in trained_on
+    )
+    _check_loaded(parts[0])
+    return parts
+
+
+def _load_splits(
+    source: ImageSource,
+    plans: Mapping[str, SplitPlan],
+    trained_on: Sequence[str],
+    data_config: DataConfig,
+    augmentation: AugmentationConfig,
+) -> tuple[dict[str, ImageSplit], tuple[str, ...]]:
+    """Returns the splits, and one line for each photo that had to be skipped."""
     size_px, crop_fraction = (
         data_config.image_size_px,
         data_config.central_crop_fraction,
     )
     crops = {name: (size_px, crop_fraction) for name in plans}
     if augmentation.crop == "random_resized":
-        crops["train"] = (round(CROP_SOURCE_SCALE * size_px), 1.0)
+        crops |= {
+            name: (round(CROP_SOURCE_SCALE * size_px), 1.0) for name in trained_on
+        }
     num_bytes = sum(
         len(plan.indices) * 3 * crops[name][0] ** 2 for name, plan in plans.items()
     )
@@ -253,21 +329,16 @@ def load_classification_data(
         splits[name], failed = source.load(request)
         skipped += failed
         _check_skipped(skipped, data_config.max_corrupt_images)
-    data = ClassificationData(
-        class_names=source.class_names,
-        train_split=splits["train"],
-        validation_split=splits["validation"],
-        test_split=splits["test"],
-        config=data_config,
-        augmentation=augmentation,
-        skipped_images=skipped,
-    )
+    return splits, skipped
+
+
+def _check_loaded(data: ClassificationData) -> None:
     if data.steps_per_epoch < 1:
         raise ValueError(
             f"batch_size must be at most {data.num_train}, the number of training "
-            f"images. Received: batch_size={data_config.batch_size}"
+            f"images. Received: batch_size={data.config.batch_size}"
         )
-    if skipped:
+    if data.skipped_images:
         empty = np.flatnonzero(data.class_counts == 0)
         if len(empty):
             raise ValueError(
@@ -276,10 +347,9 @@ def load_classification_data(
             )
         logging.warning(
             "Skipped %d photos that cannot be decoded:\n%s",
-            len(skipped),
-            "\n".join(skipped),
+            len(data.skipped_images),
+            "\n".join(data.skipped_images),
         )
-    return data
 
 
 def _open_source(config: DataConfig) -> ImageSource:

@@ -42,6 +42,8 @@ _SHOWN = {
     "validation_accuracy": "validation {:.1%}",
     "validation_ap": "validation mAP {:.3f}",
 }
+# No network's latency is above it, no network's multiply-adds are below.
+_LARGEST_MS = 5e3
 # Seconds between two updates of the progress bar.
 _PROGRESS_INTERVAL = 0.5
 
@@ -165,7 +167,7 @@ def _run_steps(
     with tqdm.tqdm(batches, desc=title, unit="step", leave=False, disable=None) as bar:
         for batch in bar:
             figures = step(batch)
-            images += batch[0].shape[0]
+            images += tf.nest.flatten(batch)[0].shape[0]
             if time.monotonic() - shown > _PROGRESS_INTERVAL:
                 shown = time.monotonic()
                 bar.set_postfix_str(_summary(_floats(figures)))
@@ -187,12 +189,16 @@ def _summary(figures: Mapping[str, Any]) -> str:
         text.format(figures[name]) for name, text in _SHOWN.items() if name in figures
     ]
     if "expected_cost" in figures:
-        parts.append(
-            f"cost {figures['expected_cost'] / 1e6:.3f} M"
-            f" (due now {figures['target_cost'] / 1e6:.3f} M)"
-            f", {figures['channels_alive']:.0f} channels alive"
-        )
+        cost, due = (_cost(figures[f"{name}_cost"]) for name in ("expected", "target"))
+        parts.append(f"cost {cost} (due now {due})")
+    if "channels_alive" in figures:
+        parts.append(f"{figures['channels_alive']:.0f} channels alive")
     return ", ".join(parts)
+
+
+def _cost(value: float) -> str:
+    """Returns multiply-adds or parameters in millions, milliseconds as they are."""
+    return f"{value / 1e6:.3f} M" if value > _LARGEST_MS else f"{value:.3f} ms"
 
 
 def _write_summary(writer: tf.summary.SummaryWriter, row: dict[str, Any]) -> None:

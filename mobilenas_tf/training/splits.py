@@ -79,6 +79,26 @@ def plan_splits(
     return {"train": SplitPlan("train", train), **stored}
 
 
+def divide_plan(
+    plan: SplitPlan, labels: np.ndarray, *, share: float, seed: int
+) -> tuple[SplitPlan, SplitPlan]:
+    """Returns the plans of two parts of a split, of the same class shares.
+
+    Args:
+        plan: To divide.
+        labels: `[N]` class indices of the stored split.
+        share: Of the second part.
+        seed: Seed of the choice.
+    """
+    count = max(1, round(share * len(plan.indices)))
+    second = stratified_sample(labels[plan.indices], count, seed=seed, leave_one=True)
+    first = np.delete(plan.indices, second)
+    return (
+        SplitPlan(plan.stored_split, first),
+        SplitPlan(plan.stored_split, plan.indices[second]),
+    )
+
+
 def stratified_sample(
     labels: np.ndarray, count: int, *, seed: int, leave_one: bool = False
 ) -> np.ndarray:

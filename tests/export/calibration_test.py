@@ -46,6 +46,12 @@ def test_pixels_of_another_range_say_which_range_is_expected():
         )
 
 
+def test_what_resizing_adds_to_white_is_taken_off():
+    images = np.full((2, 4, 4, 3), 1 + 2e-7, np.float32)
+    for sample in make_representative_dataset(images, 2)():
+        assert sample["image"].max() == 1
+
+
 def test_values_that_are_not_finite_are_counted():
     images = _numbered_images(3)
     images[1, 0, 0] = np.nan

@@ -1,0 +1,184 @@
+"""Search among operators: weights and choices in turns, on images of their own.
+
+What a step does is here; the supernet is `models.block_supernet`'s matter, the course
+of a search that of `search.dnas`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from mobilenas_tf.costs.block_costs import BlockCosts
+from mobilenas_tf.models.block_supernet import BlockSupernet
+from mobilenas_tf.training.budget import BudgetSchedule, PenaltyController
+from mobilenas_tf.training.task import Objective
+from mobilenas_tf.training.trainer import random_state
+
+CostLoss = Literal["budget", "product", "sum"]
+
+
+@dataclasses.dataclass(frozen=True)
+class CostTerm:
+    """How the cost joins the loss of the choices.
+
+    `budget` adds the cost with the strength by which a controller holds the schedule's
+    target; `product` is `loss * alpha * log(cost)^beta` (FBNet, equation 2; costs must
+    be above 1); `sum` is `loss + alpha * (cost / target - 1)` (ProxylessNAS).
+    """
+
+    kind: CostLoss = "budget"
+    alpha: float = 0.2
+    beta: float = 0.6
+
+    def join(
+        self, loss: tf.Tensor, cost: tf.Tensor, target: tf.Tensor, strength: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the loss `[]` with the cost in it."""
+        if self.kind == "budget":
+            return loss + strength * cost
+        if self.kind == "product":
+            return loss * self.alpha * tf.math.log(cost) ** self.beta
+        return loss + self.alpha * (cost / target - 1.0)
+
+
+class OperatorTrainer(keras.Model):
+    """Trains a supernet of operators and its choices.
+
+    Each step takes two batches: by the first the weights learn, by the second, once the
+    warm-up is over, the choices, by the task's loss and the cost of the choices'
+    probabilities together.
+
+    Source: Wu et al., FBNet, arXiv:1812.03443, equation 2 and section 4.1. Differs: the
+    reference's cost is that of the sample; that of the probabilities has no noise and
+    the same mean.
+    """
+
+    def __init__(
+        self,
+        supernet: BlockSupernet,
+        objective: Objective,
+        *,
+        costs: BlockCosts,
+        schedule: BudgetSchedule,
+        temperature: Callable[[tf.Tensor], tf.Tensor],
+        total_steps: int,
+        cost_term: CostTerm,
+        **kwargs,
+    ):
+        """Wraps a supernet.
+
+        Args:
+            supernet: With its choices.
+            objective: The task's loss.
+            costs: Of the space's networks.
+            schedule: Target cost by progress; its warm-up is that of the weights.
+            temperature: `progress -> temperature` of all choices.
+            total_steps: Steps of the whole search; progress is measured in them.
+            cost_term: How the cost joins the loss.
+            **kwargs: `name`.
+        """
+        super().__init__(**kwargs)
+        self.supernet = supernet
+        self.objective = objective
+        self.costs = costs
+        self.schedule = schedule
+        self.temperature = temperature
+        self.total_steps = total_steps
+        self.cost_term = cost_term
+        self.controller = PenaltyController(total_steps=total_steps, name="controller")
+        self.controller.build()
+        names = ("loss", "expected_cost", "target_cost", "penalty_strength")
+        self.means = {
+            name: keras.metrics.Mean(name=name) for name in (*names, *objective.figures)
+        }
+
+    def compile(
+        self,
+        weight_optimizer: keras.optimizers.Optimizer,
+        architecture_optimizer: keras.optimizers.Optimizer,
+    ) -> None:
+        """Takes the two optimizers, and builds them: a checkpoint must find all."""
+        super().compile(optimizer=weight_optimizer)
+        self.architecture_optimizer = architecture_optimizer
+        for optimizer, variables in (
+            (weight_optimizer, self.supernet.weight_variables),
+            (architecture_optimizer, self.supernet.architecture_variables),
+        ):
+            if not optimizer.built:
+                optimizer.build(variables)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The metrics that `train_step` updates."""
+        return list(self.means.values())
+
+    def call(self, inputs, training=None):
+        """Returns the supernet's outputs."""
+        return self.supernet(inputs, training=training)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Takes a step on two batches and returns the running means of the metrics."""
+        (images, *targets), (other_images, *other_targets) = data
+        progress = tf.cast(self.optimizer.iterations, tf.float32) / self.total_steps
+        for choice in self.supernet.choices.values():
+            choice.temperature.assign(self.temperature(progress))
+        loss, figures = self._train_weights(images, targets)
+        target = self.schedule.target(progress)
+        strength = tf.cond(
+            progress >= self.schedule.warmup,
+            lambda: self._train_choices(other_images, other_targets, target),
+            lambda: tf.constant(0.0),
+        )
+        figures = {
+            "loss": loss,
+            "expected_cost": self.costs.expected(self.supernet.probabilities()),
+            "target_cost": target,
+            "penalty_strength": strength,
+            **figures,
+        }
+        for name, value in figures.items():
+            self.means[name].update_state(value)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _train_weights(self, images: Any, targets: Any) -> tuple[Any, Any]:
+        variables = self.supernet.weight_variables
+        with tf.GradientTape() as tape:
+            outputs = self.supernet(images, training=True)
+            loss, figures = self.objective.loss(outputs, *targets)
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss, figures
+
+    def _train_choices(self, images: Any, targets: Any, target: Any) -> tf.Tensor:
+        """Returns the strength of the penalty."""
+        variables = self.supernet.architecture_variables
+        strength = self.controller(
+            self.costs.expected(self.supernet.probabilities()),
+            target,
+            tf.constant(1.0),
+        )
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in variables])
+            outputs = self.supernet(images, training=True)
+            loss, _ = self.objective.loss(outputs, *targets)
+            cost = self.costs.expected(self.supernet.probabilities())
+            loss = self.cost_term.join(
+                loss, cost, target, strength / self.schedule.start_cost
+            )
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        self.architecture_optimizer.apply(gradients, variables)
+        return strength
+
+    def checkpoint_items(self) -> dict[str, Any]:
+        """Returns what a checkpoint must hold."""
+        return {
+            "network": self.supernet,
+            "optimizer": self.optimizer,
+            "architecture_optimizer": self.architecture_optimizer,
+            "controller": self.controller,
+            "random_state": random_state(self.supernet),
+        }

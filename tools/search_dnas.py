@@ -1,0 +1,117 @@
+"""Searches a network of chosen operators by DNAS, within a measured budget.
+
+Example:
+  python -m tools.build_latency_table --space=fbnet_32 --num_classes=10 \
+      --output=host.json
+  python -m tools.validate_latency_table --latency_table=host.json --num_classes=10
+  python -m tools.search_dnas --dataset=tfds:cifar10 --space=fbnet_32 \
+      --latency_table=host.json --max_ms=0.15 --workdir=runs/search_dnas
+
+Writes architecture.json, the found network's inherited weights, operators.json (the
+probability of every operator), metrics and report.html into the run folder, and with
+--num_samples further networks into its samples/.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from mobilenas_tf.block_spaces import TABLES, named_block_space
+from mobilenas_tf.names import lookup
+from mobilenas_tf.search.config import DnasConfig, OperatorBudgetConfig
+from mobilenas_tf.training.config import (
+    AugmentationConfig,
+    DataConfig,
+    OptimizerConfig,
+    TrainingConfig,
+    check_warmup,
+)
+from tools import flag_config, run_flags
+
+SEARCH_TRAINING = TrainingConfig(epochs=15, dropout_rate=0.0)
+
+
+def main() -> None:
+    """Runs the search that the flags describe."""
+    config = flag_config.config_from_flags(DnasConfig)
+    budget_config = flag_config.config_from_flags(OperatorBudgetConfig)
+    image_size_px = lookup("space", config.space, TABLES)().image_size_px
+    data_config = flag_config.config_from_flags(DataConfig, image_size_px=image_size_px)
+    augmentation = flag_config.config_from_flags(AugmentationConfig)
+    optimizer = flag_config.config_from_flags(OptimizerConfig)
+    training = flag_config.config_from_flags(TrainingConfig)
+    check_warmup(optimizer, training)
+
+    flag_config.import_tensorflow()
+    from mobilenas_tf.costs.latency_table import read_latency_table
+    from mobilenas_tf.costs.network import network_cost
+    from mobilenas_tf.reporting.page import write_report
+    from mobilenas_tf.search.dnas import SearchData, operator_budget, search_dnas
+    from mobilenas_tf.training.classification import classification_task
+    from mobilenas_tf.training.data import describe_balance, load_divided_data
+    from mobilenas_tf.training.run_dir import open_run_dir
+
+    data = SearchData(
+        *load_divided_data(data_config, augmentation, share=config.architecture_share)
+    )
+    space = named_block_space(config.space, num_classes=data.weights.num_classes)
+    path = flags.FLAGS.latency_table
+    table = read_latency_table(Path(path)) if path else None
+    budget = operator_budget(space, budget_config, table)
+    run = open_run_dir(
+        run_flags.workdir(),
+        config={
+            "tool": "search_dnas",
+            "search": config,
+            "budget": budget_config,
+            "latency_table": table,
+            "data": data_config,
+            "augmentation": augmentation,
+            "optimizer": optimizer,
+            "training": training,
+        },
+        command=run_flags.command(),
+    )
+    print(describe_balance(data.weights))
+    found = search_dnas(
+        space,
+        classification_task(data.weights, label_smoothing=training.label_smoothing),
+        data,
+        run,
+        config=config,
+        budget=budget,
+        optimizer=optimizer,
+        training=training,
+    )
+    report = write_report(run.path)
+    cost = network_cost(found.architecture)
+    unit = {"ms": " ms", "macs": " multiply-adds", "params": " parameters"}
+    run_flags.finish(
+        {
+            "name": found.architecture.name,
+            "macs": cost.macs,
+            "params": cost.params,
+            budget.metric: found.cost,
+            "architecture": str(run.architecture_path),
+        },
+        f"Found {found.cost:,.4g}{unit[budget.metric]} of {budget.value:,.4g} "
+        f"({cost.macs / 1e6:.3f} M multiply-adds, {cost.params:,} parameters): "
+        f"{run.architecture_path}, {report}",
+    )
+
+
+flags.DEFINE_string(
+    "latency_table", None, "JSON file of `build_latency_table`, for --max_ms."
+)
+flag_config.define_flags(DnasConfig)
+flag_config.define_flags(OperatorBudgetConfig)
+flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
+flag_config.define_flags(AugmentationConfig)
+flag_config.define_flags(OptimizerConfig)
+flag_config.define_flags(TrainingConfig, defaults=SEARCH_TRAINING)
+run_flags.define_workdir("runs/search_dnas")
+
+if __name__ == "__main__":
+    flag_config.run(main)
