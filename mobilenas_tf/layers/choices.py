@@ -74,8 +74,11 @@ class OperatorChoice(keras.layers.Layer):
     def call(self, inputs=None, training=None):
         """Returns the candidates' weights `[N]`, which sum to 1; `inputs` is unused."""
         if not training:
-            return ops.one_hot(ops.argmax(self.logits), self.num_candidates)
-        uniform = keras.random.uniform((self.num_candidates,), seed=self.seed_generator)
+            likeliest = ops.argmax(self.logits)
+            return ops.one_hot(likeliest, self.num_candidates, dtype=self.compute_dtype)
+        uniform = keras.random.uniform(
+            (self.num_candidates,), dtype=self.compute_dtype, seed=self.seed_generator
+        )
         soft = gumbel_softmax(self.logits, uniform, self.temperature)
         return one_hot_straight_through(soft) if self.sampling == "path" else soft
 

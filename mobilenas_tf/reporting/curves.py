@@ -22,7 +22,10 @@ def search_charts(run: Run) -> str:
     counts the same, and has a chart of its own otherwise.
     """
     rows = run.metrics.get(SEARCH_PHASE, ())
+    operators = run.documents.get("operators")
     metric = run.search.metric if run.search else ""
+    if operators:
+        metric = operators["metric"]
     costs = [
         Series("expected", metric_points(rows, "expected_cost"), "c1"),
         Series("derived", metric_points(rows, "derived_cost"), "c3"),

@@ -23,6 +23,7 @@ _OBJECT_FILES = (
     "summary",
     "confusion",
     "detection_evaluation",
+    "operators",
 )
 _JSON_FILES = (*_OBJECT_FILES, "parity", "benchmark")
 

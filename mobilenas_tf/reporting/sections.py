@@ -17,7 +17,8 @@ from mobilenas_tf.reporting.detection import detection_section
 from mobilenas_tf.reporting.markup import element, escape
 from mobilenas_tf.reporting.network_drawing import draw_network
 from mobilenas_tf.reporting.network_rows import Row, network_rows
-from mobilenas_tf.reporting.run_data import Run
+from mobilenas_tf.reporting.operators import operator_section
+from mobilenas_tf.reporting.run_data import SEARCH_PHASE, Run
 from mobilenas_tf.reporting.tables import data_table, fact_table
 
 _BENCHMARK_COLUMNS = (
@@ -42,6 +43,7 @@ def report_sections(run: Run) -> dict[str, str]:
         "Networks by budget": budget_section(run),
         "Accuracy and cost": _results(run.documents.get("summary")),
         "Course of the search": search_charts(run),
+        "Operators": _operators(run),
         "Training": training_charts(run),
         "Confusion": _confusion(run.documents.get("confusion")),
         "Detection": _detection(run),
@@ -99,6 +101,12 @@ def _results(summary: Mapping[str, Any] | None) -> str:
 
 def _confusion(document: Mapping[str, Any] | None) -> str:
     return confusion_section(document) if document else ""
+
+
+def _operators(run: Run) -> str:
+    document = run.documents.get("operators")
+    rows = run.metrics.get(SEARCH_PHASE, ())
+    return operator_section(document, rows) if document else ""
 
 
 def _detection(run: Run) -> str:

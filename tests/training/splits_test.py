@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from mobilenas_tf.training.splits import (
+    SplitPlan,
     balanced_class_weights,
+    divide_plan,
     plan_splits,
     stratified_sample,
 )
@@ -108,3 +110,14 @@ def test_balanced_weights_are_images_over_classes_times_class_images():
 def test_a_class_without_images_has_no_weight_and_is_not_counted():
     weights = balanced_class_weights(np.array([6, 0, 2]))
     np.testing.assert_allclose(weights, [8 / 12, 0.0, 2.0], rtol=1e-6)
+
+
+def test_a_divided_plan_keeps_shares_and_loses_nothing():
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    plan = SplitPlan("train", np.arange(10, 100))
+    first, second = divide_plan(plan, labels, share=0.2, seed=3)
+    assert sorted([*first.indices, *second.indices]) == list(range(10, 100))
+    np.testing.assert_array_equal(np.bincount(labels[second.indices]), [8, 6, 4])
+    assert list(second.indices) == sorted(second.indices)
+    again, _ = divide_plan(plan, labels, share=0.2, seed=3)
+    np.testing.assert_array_equal(again.indices, first.indices)

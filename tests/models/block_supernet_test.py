@@ -1,0 +1,145 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilenas_tf.models.block_supernet import (
+    BlockSupernet,
+    hard_weights,
+    inherit_weights,
+)
+from mobilenas_tf.models.layer_set import STOCK
+from tests.small_block_space import small_block_space
+
+SPACE = small_block_space()
+PATHS = [place.path for place in SPACE.places]
+IMAGES = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype("float32")
+
+
+@pytest.fixture(scope="module", params=["mixture", "path"])
+def supernet(request):
+    keras.utils.set_random_seed(0)
+    supernet = BlockSupernet(SPACE, sampling=request.param, batch_norm_momentum=0.5)
+    for seed in range(5):  # statistics of every candidate
+        genotype = SPACE.sample(np.random.default_rng(seed))
+        supernet(IMAGES, weights=tensors(genotype), training=True)
+    return supernet
+
+
+def tensors(genotype):
+    weights = hard_weights(SPACE, genotype)
+    return {path: tf.constant(each) for path, each in weights.items()}
+
+
+GENOTYPES = [
+    dict(zip(PATHS, indices, strict=True))
+    for indices in itertools.product(range(4), range(3), range(2))
+]
+
+
+def test_with_hard_choices_it_is_the_compact_network(supernet):
+    for genotype in GENOTYPES[::2]:
+        masked = supernet(IMAGES, weights=tensors(genotype), training=False)
+        compact = inherit_weights(supernet, genotype)
+        np.testing.assert_allclose(compact(IMAGES), masked, rtol=1e-5, atol=1e-6)
+
+
+def test_the_likeliest_candidates_are_taken_at_inference(supernet):
+    genotype = GENOTYPES[5]
+    for path, index in genotype.items():
+        supernet.choices[path].logits.assign(
+            np.eye(supernet.choices[path].num_candidates)[index]
+        )
+    expected = supernet(IMAGES, weights=tensors(genotype), training=False)
+    np.testing.assert_allclose(supernet(IMAGES, training=False), expected, rtol=1e-6)
+
+
+def test_a_mixture_is_the_weighted_sum_of_the_candidates():
+    supernet = BlockSupernet(SPACE, sampling="mixture")
+    place = supernet.places[PATHS[0]]
+    x = np.random.default_rng(1).normal(size=(2, 4, 4, 8)).astype("float32")
+    parts = [
+        x if candidate is None else np.array(candidate(x, training=True))
+        for candidate in place.candidates
+    ]
+    weights = np.array([0.4, 0.3, 0.2, 0.1], np.float32)
+    expected = sum(w * part for w, part in zip(weights, parts, strict=True))
+    np.testing.assert_allclose(
+        place(x, tf.constant(weights), training=True), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_path_runs_the_drawn_candidates_alone_without_a_trace_for_each():
+    supernet = BlockSupernet(SPACE, sampling="path", batch_norm_momentum=0.5)
+    supernet(IMAGES)
+    traces = []
+
+    @tf.function
+    def step(weights):
+        traces.append(1)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(supernet(IMAGES, weights=weights, training=True) ** 2)
+        return tape.gradient(loss, supernet.weight_variables)
+
+    variables = supernet.weight_variables
+    for genotype in GENOTYPES[:3]:
+        before = statistics(supernet)
+        gradients = step(tensors(genotype))
+        drawn = {
+            f"{path.replace('/', '.')}.{place.candidates[genotype[path]].name}"
+            for path, place in zip(PATHS, SPACE.places, strict=True)
+        }
+        for variable, gradient in zip(variables, gradients, strict=True):
+            owner = owner_of(supernet, variable)
+            if owner is not None and owner not in drawn:
+                assert not np.any(gradient), variable.path
+        changed = {
+            owner
+            for owner, values in statistics(supernet).items()
+            if any(np.any(a != b) for a, b in zip(values, before[owner], strict=True))
+        }
+        assert changed <= drawn
+        assert all("skip" in d or "pooling" in d or d in changed for d in drawn)
+    assert len(traces) == 1
+
+
+def candidates_of(supernet):
+    return [
+        candidate
+        for place in supernet.places.values()
+        for candidate in place.candidates
+        if candidate is not None
+    ]
+
+
+def owner_of(supernet, variable):
+    for candidate in candidates_of(supernet):
+        if any(variable is each for each in candidate.trainable_variables):
+            return candidate.name
+    return None
+
+
+def statistics(supernet):
+    return {
+        candidate.name: [np.array(v) for v in candidate.non_trainable_variables]
+        for candidate in candidates_of(supernet)
+    }
+
+
+@pytest.mark.parametrize("sampling", ["mixture", "path"])
+def test_the_loss_reaches_every_choice(sampling):
+    supernet = BlockSupernet(SPACE, sampling=sampling, temperature=1.0)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(supernet(IMAGES, training=True) ** 2)
+    for gradient in tape.gradient(loss, supernet.architecture_variables):
+        assert np.any(gradient) and np.all(np.isfinite(gradient))
+
+
+def test_weights_and_choices_are_all_there_is():
+    supernet = BlockSupernet(SPACE, layer_set=STOCK)
+    supernet(IMAGES)
+    assert len(supernet.architecture_variables) == len(PATHS)
+    trainable = len(supernet.trainable_variables)
+    assert len(supernet.weight_variables) == trainable - len(PATHS)

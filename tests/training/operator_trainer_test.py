@@ -1,0 +1,102 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilenas_tf.costs.block_costs import block_costs
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.models.block_supernet import BlockSupernet
+from mobilenas_tf.training.budget import BudgetSchedule
+from mobilenas_tf.training.classification import classification_objective
+from mobilenas_tf.training.operator_trainer import CostTerm, OperatorTrainer
+from tests.small_block_space import small_block_space
+
+SPACE = small_block_space()
+COSTS = block_costs(SPACE, lambda network: network_cost(network).macs)
+RNG = np.random.default_rng(0)
+
+
+def batch(count):
+    images = RNG.uniform(-1, 1, (count, 8, 8, 3)).astype("float32")
+    labels = np.eye(3, dtype="float32")[RNG.integers(3, size=count)]
+    return tf.constant(images), tf.constant(labels), tf.ones(count)
+
+
+def make_trainer(*, budget=None, warmup=0.0, total_steps=20, sampling="mixture"):
+    keras.utils.set_random_seed(0)
+    supernet = BlockSupernet(SPACE, sampling=sampling, temperature=1.0)
+    supernet(tf.zeros((1, 8, 8, 3)))
+    low, high = COSTS.range
+    trainer = OperatorTrainer(
+        supernet,
+        classification_objective(),
+        costs=COSTS,
+        schedule=BudgetSchedule(
+            start_cost=float(COSTS.expected(supernet.probabilities())),
+            budgets=(budget or (low + high) / 2,),
+            warmup=warmup,
+            settle=0.5,
+        ),
+        temperature=lambda progress: 2.0 - progress,
+        total_steps=total_steps,
+        cost_term=CostTerm(),
+    )
+    trainer.compile(keras.optimizers.SGD(0.1), keras.optimizers.Adam(0.5))
+    return trainer
+
+
+def values(variables):
+    return [np.array(variable) for variable in variables]
+
+
+@pytest.mark.parametrize("sampling", ["mixture", "path"])
+def test_weights_and_choices_learn_from_batches_of_their_own(sampling):
+    trainer = make_trainer(warmup=0.1, sampling=sampling)
+    supernet = trainer.supernet
+    step = tf.function(trainer.train_step)
+    weights, logits = (
+        values(supernet.weight_variables),
+        values(supernet.architecture_variables),
+    )
+    for _ in range(2):  # the warm-up
+        step((batch(8), batch(4)))
+    for before, after in zip(
+        logits, values(supernet.architecture_variables), strict=True
+    ):
+        np.testing.assert_array_equal(before, after)
+    changed = [
+        np.any(a != b)
+        for a, b in zip(weights, values(supernet.weight_variables), strict=True)
+    ]
+    assert np.mean(changed) > (0.9 if sampling == "mixture" else 0.3)
+    step((batch(8), batch(4)))
+    for before, after in zip(
+        logits, values(supernet.architecture_variables), strict=True
+    ):
+        assert np.any(before != after)
+    for choice in supernet.choices.values():
+        assert float(choice.temperature) == pytest.approx(2.0 - 2 / 20)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_the_expected_cost_comes_to_the_budget(share):
+    low, high = COSTS.range
+    budget = low + share * (high - low)
+    trainer = make_trainer(budget=budget, total_steps=60)
+    step = tf.function(trainer.train_step)
+    pairs = [(batch(8), batch(4)) for _ in range(4)]
+    for index in range(60):
+        step(pairs[index % 4])
+    cost = float(COSTS.expected(trainer.supernet.probabilities()))
+    assert cost == pytest.approx(budget, rel=0.1)
+
+
+def test_the_cost_joins_the_loss_by_the_papers_formulas():
+    loss, cost, target, strength = map(tf.constant, (2.0, 30.0, 20.0, 0.1))
+    assert float(CostTerm("budget").join(loss, cost, target, strength)) == 5.0
+    product = CostTerm("product", alpha=0.2, beta=0.6)
+    assert float(product.join(loss, cost, target, strength)) == pytest.approx(
+        2.0 * 0.2 * np.log(30.0) ** 0.6
+    )
+    total = CostTerm("sum", alpha=0.5)
+    assert float(total.join(loss, cost, target, strength)) == pytest.approx(2.25)
