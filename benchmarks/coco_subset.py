@@ -67,7 +67,7 @@ def main(_: list[str]) -> None:
         row
         for name, start in (
             ("scratch", ()),
-            ("classifier", (f"--backbone_run={root / 'classifier'}",)),
+            ("from_classifier", (f"--backbone_run={root / 'classifier'}",)),
         )
         for row in _detector(name, root / name, seed, start)
     ]
