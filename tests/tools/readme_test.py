@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mobilenas_tf.block_spaces import TABLES as BLOCK_TABLES
 from mobilenas_tf.spaces import TABLES
 from mobilenas_tf.zoo import ZOO
 
@@ -91,7 +92,10 @@ def test_the_examples_of_the_binaries_have_flags_that_exist() -> None:
 
 @pytest.mark.parametrize(
     ("flag", "known"),
-    [("space", TABLES), ("architecture", {*ZOO, "runs", "network.json"})],
+    [
+        ("space", TABLES | BLOCK_TABLES),
+        ("architecture", {*ZOO, "runs", "network.json"}),
+    ],
 )
 def test_every_name_in_the_readme_is_known(flag: str, known: set[str]) -> None:
     values = {value for name, value in FLAG.findall(README) if name == flag}
