@@ -225,7 +225,7 @@ def inherit_weights(
     for part in (supernet.stem, supernet.head):
         sources |= network_weights(part)
     for path, position in space.path_in_network(genotype).items():
-        candidate = supernet.places[path].candidates[genotype[path]]
+        candidate: Any = supernet.places[path].candidates[genotype[path]]
         prefix, target = f"{candidate.name}.", f"{layer_name(position)}."
         sources |= {
             target + key.removeprefix(prefix): variable
