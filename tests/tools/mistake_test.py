@@ -16,6 +16,7 @@ from tests.tools.run_binary import Answer, run_binaries
 pytestmark = pytest.mark.slow
 
 SEARCH = ("search_figs", "--space=figs_quantized_16", "--max_macs=3e5")
+DNAS = ("search_dnas", "--space=fbnet_32", "--dataset=digits")
 TRAIN = ("train_classifier", "--architecture=run")
 TINY = ("train_classifier", "--architecture=mobilenet_v2", "--image_size_px=16")
 
@@ -30,6 +31,23 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "budget above the space": (
         ("search_figs", "--space=figs_quantized_16", "--max_params=1e9"),
         r"max_params must be from [\d,]+ to [\d,]+, .* Received: 1,000,000,000",
+    ),
+    "budget no operators can have": (
+        (*DNAS, "--max_macs=1"),
+        r"max_macs must be from [\d,.e+]+ \(the fastest network\) to [\d,.e+]+ \(the "
+        r"slowest\), what the space fbnet_32 can reach\. Received: 1",
+    ),
+    "milliseconds without a table": (
+        (*DNAS, "--max_ms=1"),
+        r"latency_table must be given with max_ms; .*build_latency_table.* none",
+    ),
+    "a table that is none": (
+        (*DNAS, "--max_ms=1", "--latency_table=no_json.json"),
+        r"no_json\.json must be a JSON file\. Received: .*",
+    ),
+    "a space of operators that is unknown": (
+        ("search_dnas", "--space=fbnet_23", "--max_macs=1e6"),
+        r"space must be a known name; the nearest are fbnet_32, .*",
     ),
     "budget of nothing": (
         (*SEARCH, "--max_macs=0"),

@@ -10,6 +10,7 @@ from mobilenas_tf.training.config import AugmentationConfig, DataConfig
 from mobilenas_tf.training.data import (
     describe_balance,
     load_classification_data,
+    load_divided_data,
     to_network_input,
 )
 
@@ -198,3 +199,23 @@ def test_the_balance_table_of_many_classes_shows_both_ends(digits):
     names = [line.split()[0] for line in describe_balance(data).splitlines()]
     assert len(names) == 22
     assert names[1] == "class_29" and names[-2] == "class_0"
+
+
+def test_divided_data_have_disjoint_training_images_and_steps_in_common():
+    config = DataConfig(dataset="digits", image_size_px=8, batch_size=32)
+    first, second = load_divided_data(config, AugmentationConfig(), share=0.25)
+    whole = load_classification_data(config, AugmentationConfig())
+    assert first.num_train + second.num_train == whole.num_train
+    assert second.num_train == round(0.25 * whole.num_train)
+    assert second.steps_per_epoch >= first.steps_per_epoch
+    assert second.config.batch_size == second.num_train // first.steps_per_epoch
+    images = [
+        {image.tobytes() for image in data.calibration_images(data.num_train)}
+        for data in (first, second)
+    ]
+    assert not images[0] & images[1]
+    assert first.num_validation == second.num_validation == whole.num_validation
+    with pytest.raises(ValueError, match="batch_size must be larger, so that a share"):
+        load_divided_data(
+            dataclasses.replace(config, batch_size=2), AugmentationConfig(), share=0.01
+        )
