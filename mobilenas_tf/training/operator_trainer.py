@@ -17,7 +17,7 @@ from mobilenas_tf.costs.block_costs import BlockCosts
 from mobilenas_tf.models.block_supernet import BlockSupernet
 from mobilenas_tf.training.budget import BudgetSchedule, PenaltyController
 from mobilenas_tf.training.task import Objective
-from mobilenas_tf.training.trainer import random_state
+from mobilenas_tf.training.two_optimizers import TwoOptimizerTrainer
 
 CostLoss = Literal["budget", "product", "sum"]
 
@@ -46,7 +46,7 @@ class CostTerm:
         return loss + self.alpha * (cost / target - 1.0)
 
 
-class OperatorTrainer(keras.Model):
+class OperatorTrainer(TwoOptimizerTrainer):
     """Trains a supernet of operators and its choices.
 
     Each step takes two batches: by the first the weights learn, by the second, once the
@@ -96,30 +96,6 @@ class OperatorTrainer(keras.Model):
         self.means = {
             name: keras.metrics.Mean(name=name) for name in (*names, *objective.figures)
         }
-
-    def compile(
-        self,
-        weight_optimizer: keras.optimizers.Optimizer,
-        architecture_optimizer: keras.optimizers.Optimizer,
-    ) -> None:
-        """Takes the two optimizers, and builds them: a checkpoint must find all."""
-        super().compile(optimizer=weight_optimizer)
-        self.architecture_optimizer = architecture_optimizer
-        for optimizer, variables in (
-            (weight_optimizer, self.supernet.weight_variables),
-            (architecture_optimizer, self.supernet.architecture_variables),
-        ):
-            if not optimizer.built:
-                optimizer.build(variables)
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """The metrics that `train_step` updates."""
-        return list(self.means.values())
-
-    def call(self, inputs, training=None):
-        """Returns the supernet's outputs."""
-        return self.supernet(inputs, training=training)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes a step on two batches and returns the running means of the metrics."""
@@ -172,13 +148,3 @@ class OperatorTrainer(keras.Model):
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         self.architecture_optimizer.apply(gradients, variables)
         return strength
-
-    def checkpoint_items(self) -> dict[str, Any]:
-        """Returns what a checkpoint must hold."""
-        return {
-            "network": self.supernet,
-            "optimizer": self.optimizer,
-            "architecture_optimizer": self.architecture_optimizer,
-            "controller": self.controller,
-            "random_state": random_state(self.supernet),
-        }

@@ -20,12 +20,12 @@ from mobilenas_tf.training.budget import (
     PenaltyController,
 )
 from mobilenas_tf.training.task import Objective
-from mobilenas_tf.training.trainer import random_state
+from mobilenas_tf.training.two_optimizers import TwoOptimizerTrainer
 
 Penalty = Literal["probability", "sample"]
 
 
-class SearchTrainer(keras.Model):
+class SearchTrainer(TwoOptimizerTrainer):
     """Trains a supernet's weights and gates on `loss + strength * cost / start cost`.
 
     Two optimizers take the same step's gradients: one the weights, one the gates'
@@ -104,29 +104,15 @@ class SearchTrainer(keras.Model):
         self.expected_cost = expected_cost
         self.compile(weight_optimizer, architecture_optimizer)
 
-    def compile(
-        self,
-        weight_optimizer: keras.optimizers.Optimizer,
-        architecture_optimizer: keras.optimizers.Optimizer,
-    ) -> None:
-        """Takes the two optimizers, and builds them: a checkpoint must find all."""
-        super().compile(optimizer=weight_optimizer)
-        self.architecture_optimizer = architecture_optimizer
-        for optimizer, variables in (
-            (weight_optimizer, self.supernet.weight_variables),
-            (architecture_optimizer, self.supernet.architecture_variables),
-        ):
-            if not optimizer.built:
-                optimizer.build(variables)
+    @property
+    def network(self) -> keras.Model:
+        """The supernet as a Keras model."""
+        return self.supernet.model
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics that `train_step` updates."""
         return [*self.means.values(), self.alive_metric]
-
-    def call(self, inputs, training=None):
-        """Returns the supernet's outputs."""
-        return self.supernet.model(inputs, training=training)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes one step on a batch and returns the running means of the metrics."""
@@ -184,13 +170,3 @@ class SearchTrainer(keras.Model):
         value = self.temperature(progress)
         for gate in self.supernet.gates.values():
             gate.temperature.assign(value)
-
-    def checkpoint_items(self) -> dict[str, Any]:
-        """Returns what a checkpoint must hold."""
-        return {
-            "network": self.supernet.model,
-            "optimizer": self.optimizer,
-            "architecture_optimizer": self.architecture_optimizer,
-            "controller": self.controller,
-            "random_state": random_state(self.supernet.model),
-        }
