@@ -84,5 +84,5 @@ def without_folders(value: Any) -> Any:
     if isinstance(value, list):
         return [without_folders(item) for item in value]
     if isinstance(value, str):
-        return re.sub(r"(^|=)/\S*/", r"\1", value)
+        return re.sub(r"(^|[=:])/(?!/)\S*/", r"\1", value)
     return value

@@ -93,3 +93,16 @@ def test_the_last_line_is_what_is_stored(tmp_path: Path) -> None:
 
 def test_without_output_nothing_is_stored() -> None:
     assert json.loads(_run_script().splitlines()[-1])["settings"] == {"seed": 3}
+
+
+def test_folders_of_the_machine_are_cut_out():
+    plain = {
+        "command": ["--workdir=/tmp/x/runs", "--dataset=coco:/data/coco", "a/b.json"],
+        "path": "/home/me/file.json",
+        "source": "https://example.org/page",
+    }
+    assert evidence.without_folders(plain) == {
+        "command": ["--workdir=runs", "--dataset=coco:coco", "a/b.json"],
+        "path": "file.json",
+        "source": "https://example.org/page",
+    }
