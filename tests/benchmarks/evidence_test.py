@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.evidence import target
+from benchmarks.evidence import target, without_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,13 +95,13 @@ def test_without_output_nothing_is_stored() -> None:
     assert json.loads(_run_script().splitlines()[-1])["settings"] == {"seed": 3}
 
 
-def test_folders_of_the_machine_are_cut_out():
+def test_folders_of_the_machine_are_cut_out() -> None:
     plain = {
         "command": ["--workdir=/tmp/x/runs", "--dataset=coco:/data/coco", "a/b.json"],
         "path": "/home/me/file.json",
         "source": "https://example.org/page",
     }
-    assert evidence.without_folders(plain) == {
+    assert without_folders(plain) == {
         "command": ["--workdir=runs", "--dataset=coco:coco", "a/b.json"],
         "path": "file.json",
         "source": "https://example.org/page",
