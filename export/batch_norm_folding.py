@@ -109,11 +109,12 @@ def _shift(convolution: Layer) -> None:
 
     The converter cannot do so itself: it rounds a constant that is the same for all
     channels, such as a 3 added behind the convolution, by the scale of the first one.
-    That the shifted biases are never all the same is why they differ by a trifle.
+    So that the shifted biases are never all the same, one has a trifle more.
     """
     kernel, bias = convolution.get_weights()
-    trifle = 1e-6 * np.arange(len(bias), dtype=bias.dtype)
-    convolution.set_weights([kernel, bias + 3.0 + trifle])
+    bias = bias + 3.0
+    bias[0] += 1e-6
+    convolution.set_weights([kernel, bias])
 
 
 def _called(layer: Layer, inputs: list[Tensor], copies: dict[str, Layer]) -> Tensor:
