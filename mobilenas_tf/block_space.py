@@ -76,7 +76,7 @@ class BlockSpace:
     def places(self) -> tuple[Place, ...]:
         """The places in order of use."""
         channels = self.stem.out_channels
-        size_px = -(-self.image_size_px // self.stem.stride)
+        size_px = output_size_px(self.stem, self.image_size_px)
         places = []
         for number, stage in enumerate(self.stages, start=1):
             for index, candidates in enumerate(stage):
@@ -85,6 +85,12 @@ class BlockSpace:
                 places.append(place)
                 channels, size_px = _end(place, candidates[0])
         return tuple(places)
+
+    @property
+    def features(self) -> tuple[int, int]:
+        """Channels and pixels of the map that the head works on."""
+        last = self.places[-1]
+        return _end(last, last.candidates[0])
 
     def resolve(self, genotype: Mapping[str, int], *, name: str = "") -> Architecture:
         """Returns the network of a genotype.

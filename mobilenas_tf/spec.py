@@ -231,7 +231,7 @@ class Architecture:
                 "batch_norm_epsilon of Architecture must be positive. "
                 f"Received: batch_norm_epsilon={self.batch_norm_epsilon}"
             )
-        size_px = -(-self.image_size_px // self.stem.stride)
+        size_px = output_size_px(self.stem, self.image_size_px)
         for path, block, in_channels in walk_blocks(self):
             _check_block(path, block, in_channels)
             size_px = output_size_px(block, size_px)

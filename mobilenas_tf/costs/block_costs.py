@@ -75,8 +75,8 @@ def block_costs(space: BlockSpace, cost: Callable[[Architecture], float]) -> Blo
             for index in range(len(place.candidates))
         ]
         # What an identity would add is nothing; without one the cheapest adds nothing.
-        names = [candidate.block for candidate in place.candidates]
-        nothing = others[names.index(None)] if None in names else min(others)
+        blocks = [candidate.block for candidate in place.candidates]
+        nothing = others[blocks.index(None)] if None in blocks else min(others)
         candidates[place.path] = np.array(others) - nothing
     fixed = whole - sum(costs[0] for costs in candidates.values())
     return BlockCosts(float(fixed), candidates)

@@ -7,7 +7,7 @@ Found by counting their published networks, which this rule gives to the unit.
 
 from __future__ import annotations
 
-from mobilenas_tf.costs.network import layer_costs, network_cost
+from mobilenas_tf.costs.network import layer_costs
 from mobilenas_tf.costs.ops import Cost
 from mobilenas_tf.spec import Architecture, Head, InvertedResidual, walk_blocks
 
@@ -16,8 +16,7 @@ def fbnet_counts(architecture: Architecture) -> Cost:
     """Returns weights and FLOPs of a classifier.
 
     Raises:
-        ValueError: If it is a detector, or has a block other than inverted residuals
-            and convolutions.
+        ValueError: If it is a detector, or has no last 1x1 convolution.
     """
     head = architecture.head
     if not isinstance(head, Head) or head.conv_channels is None:
@@ -26,6 +25,7 @@ def fbnet_counts(architecture: Architecture) -> Cost:
             f"Received: {architecture.name}"
         )
     layers = {layer.path: layer for layer in layer_costs(architecture)}
+    total = sum((layer.cost for layer in layers.values()), Cost())
     others = 2 * (architecture.stem.out_channels + head.conv_channels)
     others += head.num_classes
     others += (head.hidden_channels or 0) * head.has_hidden_bias
@@ -40,5 +40,4 @@ def fbnet_counts(architecture: Architecture) -> Cost:
         if block.squeeze_excite is not None:
             others += block.squeeze_excite.hidden_channels + block.expanded_channels
             pooled += block.expanded_channels * layers[path].out_size_px ** 2
-    cost = network_cost(architecture)
-    return Cost(macs=cost.macs + pooled, params=cost.params - others)
+    return Cost(macs=total.macs + pooled, params=total.params - others)

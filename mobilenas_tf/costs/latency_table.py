@@ -21,6 +21,7 @@ from mobilenas_tf.spec import (
     Convolution,
     Head,
     Pooling,
+    feature_channels,
     output_size_px,
     walk_blocks,
 )
@@ -87,13 +88,10 @@ def network_parts(architecture: Architecture) -> Iterator[Part]:
         )
     yield Part(architecture.stem, 3, architecture.image_size_px)
     size_px = output_size_px(architecture.stem, architecture.image_size_px)
-    channels = architecture.stem.out_channels
     for _, block, channels in walk_blocks(architecture):
         yield Part(block, channels, size_px)
         size_px = output_size_px(block, size_px)
-        if not isinstance(block, Pooling):
-            channels = block.out_channels
-    yield Part(head, channels, size_px)
+    yield Part(head, feature_channels(architecture), size_px)
 
 
 def space_parts(space: BlockSpace) -> dict[str, Part]:
@@ -105,8 +103,8 @@ def space_parts(space: BlockSpace) -> dict[str, Part]:
             for candidate in place.candidates
             if candidate.block is not None
         ]
-    *_, head = network_parts(space.resolve({place.path: 0 for place in space.places}))
-    return {part.key: part for part in [*parts, head]}
+    parts.append(Part(space.head, *space.features))
+    return {part.key: part for part in parts}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +221,10 @@ def read_latency_table(path: Path) -> LatencyTable:
         ValueError: On anything that is off; the message names file and key.
     """
     document = read_json(path)
-    if not isinstance(document, dict) or document.get("schema_version") != 1:
+    if (
+        not isinstance(document, dict)
+        or document.get("schema_version") != SCHEMA_VERSION
+    ):
         raise ValueError(
             f"{path} must be a latency table of schema_version {SCHEMA_VERSION}"
         )

@@ -17,7 +17,6 @@ from mobilenas_tf.costs.ops import (
     batch_norm,
     convolution,
     depthwise,
-    out_size,
 )
 from mobilenas_tf.detection_spec import DetectionHead
 from mobilenas_tf.spec import (
@@ -65,7 +64,7 @@ def layer_costs(
     widths = widths or {}
     output_of = output_groups(architecture)
     stem = architecture.stem
-    size_px = out_size(architecture.image_size_px, stem.stride)
+    size_px = output_size_px(stem, architecture.image_size_px)
     channels = widths.get("stem/output", stem.out_channels)
     stem_cost = convolution_layer(
         3, channels, kernel_size=stem.kernel_size, out_size_px=size_px

@@ -19,7 +19,6 @@ from mobilenas_tf.models.compact import build_network, build_part
 from mobilenas_tf.models.layer_maker import layer_name
 from mobilenas_tf.models.layer_set import FUSED, LayerSet
 from mobilenas_tf.models.network_io import network_weights
-from mobilenas_tf.spec import feature_channels, output_size_px
 
 Tensor = Any
 
@@ -135,18 +134,8 @@ class BlockSupernet(keras.Model):
             )
             for place in space.places
         }
-        smallest = space.resolve({place.path: 0 for place in space.places})
-        size_px = output_size_px(space.stem, space.image_size_px)
-        for stage in smallest.stages:
-            for block in stage.blocks:
-                size_px = output_size_px(block, size_px)
         self.head = build_part(
-            "head",
-            space.head,
-            feature_channels(smallest),
-            size_px,
-            dropout_rate=dropout_rate,
-            **options,
+            "head", space.head, *space.features, dropout_rate=dropout_rate, **options
         )
         self.choices = {
             place.path: OperatorChoice(
