@@ -10,14 +10,16 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
-import keras
 import tensorflow as tf
 
 from mobilenas_tf.costs.block_costs import BlockCosts
 from mobilenas_tf.models.block_supernet import BlockSupernet
 from mobilenas_tf.training.budget import BudgetSchedule, PenaltyController
 from mobilenas_tf.training.task import Objective
-from mobilenas_tf.training.two_optimizers import TwoOptimizerTrainer
+from mobilenas_tf.training.two_optimizers import (
+    TwoOptimizerTrainer,
+    step_means,
+)
 
 CostLoss = Literal["budget", "product", "sum"]
 
@@ -92,10 +94,7 @@ class OperatorTrainer(TwoOptimizerTrainer):
         self.cost_term = cost_term
         self.controller = PenaltyController(total_steps=total_steps, name="controller")
         self.controller.build()
-        names = ("loss", "expected_cost", "target_cost", "penalty_strength")
-        self.means = {
-            name: keras.metrics.Mean(name=name) for name in (*names, *objective.figures)
-        }
+        self.means = step_means(objective)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes a step on two batches and returns the running means of the metrics."""

@@ -20,7 +20,10 @@ from mobilenas_tf.training.budget import (
     PenaltyController,
 )
 from mobilenas_tf.training.task import Objective
-from mobilenas_tf.training.two_optimizers import TwoOptimizerTrainer
+from mobilenas_tf.training.two_optimizers import (
+    TwoOptimizerTrainer,
+    step_means,
+)
 
 Penalty = Literal["probability", "sample"]
 
@@ -85,10 +88,7 @@ class SearchTrainer(TwoOptimizerTrainer):
             name="controller",
         )
         self.controller.build()
-        names = ("loss", "expected_cost", "target_cost", "penalty_strength")
-        self.means = {
-            name: keras.metrics.Mean(name=name) for name in (*names, *objective.figures)
-        }
+        self.means = step_means(objective)
         self.alive_metric = keras.metrics.Mean(name="channels_alive")
 
     def adopt(

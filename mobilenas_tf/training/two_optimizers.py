@@ -7,7 +7,16 @@ from typing import Any
 import keras
 
 from mobilenas_tf.training.budget import PenaltyController
+from mobilenas_tf.training.task import Objective
 from mobilenas_tf.training.trainer import random_state
+
+
+def step_means(objective: Objective) -> dict[str, keras.metrics.Mean]:
+    """Returns the metrics of a search's step: the cost's and the objective's."""
+    names = ("loss", "expected_cost", "target_cost", "penalty_strength")
+    return {
+        name: keras.metrics.Mean(name=name) for name in (*names, *objective.figures)
+    }
 
 
 class TwoOptimizerTrainer(keras.Model):
