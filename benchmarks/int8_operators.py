@@ -90,6 +90,7 @@ def _quantization_aware_file(architecture: Architecture, network: Any) -> bytes:
     import tensorflow as tf
 
     from export.batch_norm_folding import fold_batch_norms
+    from export.config import ExportConfig
     from export.keras_twin import tf_keras_twin
     from export.qat import convert_quantized, take_ranges
     from export.qat_layers import quantization_aware
@@ -98,7 +99,7 @@ def _quantization_aware_file(architecture: Architecture, network: Any) -> bytes:
     model = quantization_aware(folded, range_decay=0.9)
     batches = tf.data.Dataset.from_tensors((_images(architecture),))
     take_ranges(model, batches, 1)
-    return convert_quantized(model, "uint8")
+    return convert_quantized(model, ExportConfig(quantization="int8_qat"))
 
 
 def _images(architecture: Architecture) -> np.ndarray:

@@ -49,6 +49,8 @@ def bundle_name(config: ExportConfig) -> str:
         parts.append(config.tensor_type)
     if config.quantizer != "tensorflow":
         parts.append(config.quantizer)
+    if config.weight_scales == "tensor":
+        parts.append("per_tensor")
     if config.postprocess:
         parts.append("postprocess")
     return "_".join(parts)

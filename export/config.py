@@ -11,6 +11,7 @@ from mobilenas_tf.options import option, require, require_literals
 
 Quantization = Literal["float32", "float16", "dynamic", "int8", "int8_qat"]
 InputOutput = Literal["auto", "float32", "uint8", "int8"]
+WeightScales = Literal["channel", "tensor"]
 INT8_KINDS = ("int8", "int8_qat")
 
 
@@ -21,7 +22,7 @@ class ExportConfig:
     quantization: Quantization = option(
         "int8",
         "float32; float16 weights; dynamic (int8 weights, activations quantised on the "
-        "fly); int8 (weights per channel and activations); int8_qat (the same, after "
+        "fly); int8 (weights and activations); int8_qat (the same, after "
         "training on with the rounding in place).",
     )
     io: InputOutput = option(
@@ -34,6 +35,12 @@ class ExportConfig:
         "tensorflow",
         "int8: what finds the ranges and quantises, TensorFlow's converter or LiteRT's "
         "quantizer.",
+    )
+    weight_scales: WeightScales = option(
+        "channel",
+        "int8 and int8_qat: one scale for each output channel of a kernel, or one for "
+        "the whole tensor, for accelerators that know no other; that costs accuracy, "
+        "which int8_qat wins back.",
     )
     postprocess: bool = option(
         False,
@@ -65,6 +72,13 @@ class ExportConfig:
             "tensorflow unless quantization=int8",
             "quantizer",
             self.quantizer,
+        )
+        require(
+            self.weight_scales == "channel"
+            or (self.is_int8 and self.quantizer == "tensorflow"),
+            "channel unless quantization is int8 (quantizer=tensorflow) or int8_qat",
+            "weight_scales",
+            self.weight_scales,
         )
         require(
             not (self.postprocess and self.io == "int8"),

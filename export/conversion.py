@@ -13,7 +13,7 @@ from export.tflite import convert_to_tflite
 
 Tail = Callable[[bytes], bytes]
 # Makes a file with an input of a type, and float32 outputs if it is given a tail.
-FineTuned = Callable[[str, Tail | None], bytes]
+FineTuned = Callable[[ExportConfig, Tail | None], bytes]
 
 
 def convert_network(
@@ -42,7 +42,7 @@ def convert_network(
             raise ValueError(
                 "fine_tuned must be given for quantization=int8_qat. Received: None"
             )
-        return fine_tuned(config.tensor_type, tail)
+        return fine_tuned(config, tail)
     if config.quantizer == "tensorflow":
         return convert_to_tflite(network, config, images, tail=tail)
     from export.quantizer_route import quantize_with_litert

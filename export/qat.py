@@ -20,7 +20,7 @@ import tensorflow as tf
 import tf_keras
 
 from export.batch_norm_folding import fold_batch_norms
-from export.config import QatConfig
+from export.config import ExportConfig, QatConfig, WeightScales
 from export.keras_twin import tf_keras_twin
 from export.qat_layers import quantization_aware
 from mobilenas_tf.spec import Architecture
@@ -39,6 +39,7 @@ def quantize_trained(
     config: QatConfig,
     *,
     steps_per_epoch: int,
+    weight_scales: WeightScales = "channel",
     progress: Callable[[int, float], None] | None = None,
 ) -> tf_keras.Model:
     """Returns a network fine-tuned for int8, to be given to `convert_quantized`.
@@ -56,6 +57,7 @@ def quantize_trained(
             behind the images in it.
         config: How to train.
         steps_per_epoch: Batches in an epoch.
+        weight_scales: As of the file that is to be made.
         progress: Called after each step with the number of steps done and its loss.
 
     Raises:
@@ -63,7 +65,9 @@ def quantize_trained(
             or the loss is no longer a finite number.
     """
     folded = fold_batch_norms(tf_keras_twin(architecture, network))
-    model = quantization_aware(folded, range_decay=config.range_decay)
+    model = quantization_aware(
+        folded, range_decay=config.range_decay, weight_scales=weight_scales
+    )
     take_ranges(model, batches(0), config.range_batches)
     variables = model.trainable_variables
     schedule = tf_keras.optimizers.schedules.CosineDecay(
@@ -126,7 +130,10 @@ def take_ranges(
 
 
 def convert_quantized(
-    model: tf_keras.Model, io: str, *, tail: Callable[[bytes], bytes] | None = None
+    model: tf_keras.Model,
+    config: ExportConfig,
+    *,
+    tail: Callable[[bytes], bytes] | None = None,
 ) -> bytes:
     """Returns a quantisation-aware network as the content of a `.tflite` file.
 
@@ -135,7 +142,7 @@ def convert_quantized(
 
     Args:
         model: From `quantize_trained`.
-        io: Type of input and output: `float32`, `uint8` or `int8`.
+        config: The type of input and output.
         tail: Puts float operators behind the network, as functions of `float_tail` do.
             The outputs are float32 then, whatever the type of the input.
     """
@@ -152,7 +159,7 @@ def convert_quantized(
         tf.saved_model.save(module, directory, {"serving_default": serve})
         converter = tf.lite.TFLiteConverter.from_saved_model(directory)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.inference_input_type = tf.dtypes.as_dtype(io)
+        converter.inference_input_type = tf.dtypes.as_dtype(config.tensor_type)
         converter.inference_output_type = (
             tf.float32 if tail else converter.inference_input_type
         )

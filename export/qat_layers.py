@@ -18,6 +18,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from export.config import WeightScales
 from export.keras_twin import ChannelShuffle
 
 Layer = Any
@@ -60,6 +61,28 @@ class KernelQuantizer:
         limit = tf.maximum(tf.reduce_max(tf.abs(rows), axis=0), _LEAST_RANGE)
         scale = limit / 127.0
         rounded = tf.reshape(tf.round(rows / scale) * scale, inputs.shape)
+        return inputs + tf.stop_gradient(rounded - inputs) if training else rounded
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorQuantizer:
+    """Rounds a kernel to int8 with one scale for all of it.
+
+    As `KernelQuantizer`, but by a FakeQuant, since the converter otherwise gives the
+    constants of a quantisation-aware network a scale for each channel, whatever it is
+    told. (One range for all survives the reshaping of kernels.)
+    """
+
+    def build(self, tensor_shape: Any, name: str, layer: Layer) -> dict[str, Any]:
+        """Returns the quantiser's variables: none."""
+        return {}
+
+    def __call__(self, inputs: tf.Tensor, training: bool, weights: Any) -> tf.Tensor:
+        """Returns a kernel of any rank, rounded."""
+        limit = tf.maximum(tf.reduce_max(tf.abs(inputs)), _LEAST_RANGE)
+        rounded = tf.quantization.fake_quant_with_min_max_vars(
+            inputs, -limit, limit, narrow_range=True
+        )
         return inputs + tf.stop_gradient(rounded - inputs) if training else rounded
 
 
@@ -112,7 +135,7 @@ class LayerQuantization:
             or has another's scale.
     """
 
-    kernel: KernelQuantizer | None
+    kernel: KernelQuantizer | TensorQuantizer | None
     output: Any
 
     def get_weights_and_quantizers(self, layer: Layer) -> list[tuple[Any, Any]]:
@@ -139,7 +162,12 @@ class LayerQuantization:
         return [] if self.output is None else [self.output]
 
 
-def quantization_aware(folded: tf_keras.Model, *, range_decay: float) -> tf_keras.Model:
+def quantization_aware(
+    folded: tf_keras.Model,
+    *,
+    range_decay: float,
+    weight_scales: WeightScales = "channel",
+) -> tf_keras.Model:
     """Returns the network with every kernel and tensor of its int8 file rounded.
 
     With `training` the rounding finds its ranges: one such call must come before the
@@ -150,6 +178,7 @@ def quantization_aware(folded: tf_keras.Model, *, range_decay: float) -> tf_kera
         folded: From `fold_batch_norms`. Its layers become the returned network's, so
             that it can be used no more.
         range_decay: Share of an activation's range that a step keeps.
+        weight_scales: One scale for each output channel of a kernel, or for all of it.
     """
     tfmot = import_tfmot()
 
@@ -167,7 +196,9 @@ def quantization_aware(folded: tf_keras.Model, *, range_decay: float) -> tf_kera
 
     # All of it before the first layer is wrapped, and thereby called once more.
     quantizations = {
-        layer.name: LayerQuantization(_kernel_quantizer(layer), output_quantizer(layer))
+        layer.name: LayerQuantization(
+            _kernel_quantizer(layer, weight_scales), output_quantizer(layer)
+        )
         for layer in folded.layers
     }
     return tf_keras.models.clone_model(
@@ -178,7 +209,9 @@ def quantization_aware(folded: tf_keras.Model, *, range_decay: float) -> tf_kera
     )
 
 
-def _kernel_quantizer(layer: Layer) -> KernelQuantizer | None:
+def _kernel_quantizer(
+    layer: Layer, weight_scales: WeightScales
+) -> KernelQuantizer | TensorQuantizer | None:
     has_kernel = isinstance(
         layer,
         (
@@ -187,8 +220,12 @@ def _kernel_quantizer(layer: Layer) -> KernelQuantizer | None:
             tf_keras.layers.Dense,
         ),
     )
-    if not (has_kernel and layer.trainable):
+    if not has_kernel:
         return None
+    if weight_scales == "tensor":
+        return TensorQuantizer()
+    if not layer.trainable:
+        return None  # a constant, which the converter gives such scales by itself
     is_depthwise = isinstance(layer, tf_keras.layers.DepthwiseConv2D)
     axis = 2 if is_depthwise else -1
     return KernelQuantizer(getattr(layer, _kernel_name(layer)).shape[axis])

@@ -33,7 +33,7 @@ def convert_to_tflite(
     Its signature `serving_default` takes `image` and gives `logits`, or the outputs of
     the model by name where it has several: a detector's scores and boxes never share a
     scale. A tail has outputs of its own. With uint8 input the file takes raw pixels.
-    Int8 weights have one scale per output channel.
+    Int8 weights have symmetric scales, as `weight_scales` says.
 
     Args:
         model: From images `[B, H, W, 3]`, float32 in [-1, 1], H and W fixed, to
@@ -66,6 +66,10 @@ def convert_to_tflite(
             converter.target_spec.supported_types = [tf.float16]
         if config.quantization == "int8":
             converter.representative_dataset = calibration
+            # The converter has no other switch for it.
+            converter._experimental_disable_per_channel = (
+                config.weight_scales == "tensor"
+            )
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.dtypes.as_dtype(config.tensor_type)
             converter.inference_output_type = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.config import QatConfig
+from export.config import ExportConfig, QatConfig
 
 if TYPE_CHECKING:
     from export.conversion import FineTuned, Tail
@@ -28,7 +28,7 @@ def fine_tuned_file(
     from export.qat import convert_quantized, quantize_trained
     from mobilenas_tf.models.network_io import load_network
 
-    def make(io: str, tail: Tail | None) -> bytes:
+    def make(export_config: ExportConfig, tail: Tail | None) -> bytes:
         architecture, network = load_network(run_path)
         num_steps = config.epochs * data.steps_per_epoch
         with tqdm(total=num_steps, desc="fine-tuning", dynamic_ncols=True) as bar:
@@ -44,8 +44,9 @@ def fine_tuned_file(
                 lambda outputs, *targets: objective.loss(outputs, *targets)[0],
                 config,
                 steps_per_epoch=data.steps_per_epoch,
+                weight_scales=export_config.weight_scales,
                 progress=show,
             )
-        return convert_quantized(model, io, tail=tail)
+        return convert_quantized(model, export_config, tail=tail)
 
     return make

@@ -40,6 +40,7 @@ def bundle(run_path: Path, float_file: bytes) -> ExportedFile:
         (ExportConfig(io="float32"), "int8"),
         (ExportConfig(quantization="int8_qat"), "int8_qat_uint8"),
         (ExportConfig(quantizer="litert"), "int8_uint8_litert"),
+        (ExportConfig(weight_scales="tensor"), "int8_uint8_per_tensor"),
         (ExportConfig(postprocess=True), "int8_uint8_postprocess"),
         (ExportConfig(quantization="float32"), "float32"),
         (ExportConfig(quantization="float16"), "float16"),

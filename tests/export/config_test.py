@@ -39,6 +39,10 @@ def test_int8_takes_raw_pixels_by_default(quantization):
             "quantizer must be tensorflow unless quantization=int8.*litert",
         ),
         (
+            {"quantizer": "litert", "weight_scales": "tensor"},
+            "weight_scales must be channel unless.*int8_qat.*tensor",
+        ),
+        (
             {"postprocess": True, "io": "int8"},
             "io must be float32, uint8 or auto with postprocess.*int8",
         ),

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from export.batch_norm_folding import fold_batch_norms
-from export.config import QatConfig
+from export.config import ExportConfig, QatConfig
 from export.float_tail import append_probabilities
 from export.interpreter import load_interpreter, output_names, predict
 from export.keras_twin import tf_keras_twin
@@ -27,6 +27,7 @@ from tests.export.random_networks import (
     random_network,
     random_pixels,
 )
+from tests.export.stored_scales import num_scales_of_int8
 
 PIXELS = random_pixels(32, 32)
 IMAGES = normalized(PIXELS)
@@ -62,7 +63,7 @@ def test_nothing_of_the_file_is_left_in_float(family):
     before = {key: np.array(value) for key, value in network_weights(network).items()}
     model, losses = fine_tuned(architecture, network, epochs=2, learning_rate=1e-3)
     assert len(losses) == 8
-    content = convert_quantized(model, "uint8")
+    content = convert_quantized(model, ExportConfig(quantization="int8_qat"))
     assert float_operators(content) == []
     interpreter = load_interpreter(content)
     (image,) = interpreter.get_input_details()
@@ -111,9 +112,9 @@ def one_block(block):
     )
 
 
-def quantized_without_training(architecture, network):
+def quantized_without_training(architecture, network, weight_scales="channel"):
     folded = fold_batch_norms(tf_keras_twin(architecture, network))
-    model = quantization_aware(folded, range_decay=0.9)
+    model = quantization_aware(folded, range_decay=0.9, weight_scales=weight_scales)
     take_ranges(model, tf.data.Dataset.from_tensors((IMAGES,)), 1)
     return model
 
@@ -131,11 +132,27 @@ def test_the_file_computes_what_was_trained(kind):
     network = random_network(architecture, IMAGES)
     model = quantized_without_training(architecture, network)
     trained = np.asarray(model(IMAGES, training=False))
-    content = convert_quantized(model, "float32")
+    content = convert_quantized(
+        model, ExportConfig(quantization="int8_qat", io="float32")
+    )
     assert float_operators(content) == []
     found = predict(load_interpreter(content), IMAGES)
     assert signal_to_noise_db(trained, found) > 22
     assert signal_to_noise_db(np.asarray(network(IMAGES)), found) > 22
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parallel", "squeeze-excite"])
+def test_the_file_computes_what_was_trained_with_one_scale_a_tensor(kind):
+    architecture = one_block(BLOCKS[kind])
+    network = random_network(architecture, IMAGES)
+    model = quantized_without_training(architecture, network, "tensor")
+    config = ExportConfig(quantization="int8_qat", weight_scales="tensor", io="float32")
+    content = convert_quantized(model, config)
+    assert num_scales_of_int8(content) == {1}
+    trained = np.asarray(model(IMAGES, training=False))
+    found = predict(load_interpreter(content), IMAGES)
+    assert signal_to_noise_db(trained, found) > 22
 
 
 @pytest.mark.slow
@@ -148,7 +165,9 @@ def test_training_brings_the_file_nearer_to_its_targets():
         weight.assign(weight * rng.normal(1, 0.3, weight.shape))
 
     def agreement(model):
-        content = convert_quantized(model, "float32")
+        content = convert_quantized(
+            model, ExportConfig(quantization="int8_qat", io="float32")
+        )
         return signal_to_noise_db(targets, predict(load_interpreter(content), IMAGES))
 
     untrained = agreement(quantized_without_training(architecture, network))
@@ -162,7 +181,9 @@ def test_training_brings_the_file_nearer_to_its_targets():
 def test_a_tail_makes_the_outputs_float():
     architecture = CLASSIFIERS["fbnet"]()
     model, _ = fine_tuned(architecture, random_network(architecture, IMAGES), epochs=1)
-    content = convert_quantized(model, "uint8", tail=append_probabilities)
+    content = convert_quantized(
+        model, ExportConfig(quantization="int8_qat"), tail=append_probabilities
+    )
     interpreter = load_interpreter(content)
     assert output_names(interpreter) == ["probabilities"]
     np.testing.assert_allclose(predict(interpreter, IMAGES).sum(axis=1), 1, atol=1e-5)

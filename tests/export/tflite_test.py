@@ -16,6 +16,7 @@ from mobilenas_tf.spec import (
     Stage,
 )
 from tests.export.small_classifier import build_classifier
+from tests.export.stored_scales import num_scales_of_int8
 
 # The network of conftest.py with batch norm and ReLU6 inside the convolutions, one
 # hard-swish and one residual sum.
@@ -130,6 +131,16 @@ def test_weights_have_one_scale_per_output_channel(int8_file):
         16,
         16,
     ]  # dense, stem, projection, expansion, depthwise
+
+
+def test_weights_have_one_scale_if_asked(classifier, images):
+    content = convert_to_tflite(
+        classifier, ExportConfig(weight_scales="tensor", calibration_images=8), images
+    )
+    assert num_scales_of_int8(content) == {1}
+    expected = classifier.predict(images, verbose=0)
+    found = predict(load_interpreter(content), images)
+    assert _signal_to_noise_db(expected, found) > 20
 
 
 def test_signature_names_image_and_logits(int8_file):
