@@ -17,6 +17,7 @@ from absl import flags
 
 from benchmarks.jobs import one_thread
 from benchmarks.timed_search import timed_search
+from mobilenas_tf.block_spaces import TABLES as BLOCK_TABLES
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.spaces import named_space, space_image_size
@@ -66,7 +67,7 @@ class Protocol:
         return DataConfig(
             dataset=self.dataset,
             data_dir=self.data_dir,
-            image_size_px=space_image_size(self.space),
+            image_size_px=image_size_px(self.space),
             max_train_images=self.max_train_images,
             batch_size=self.batch_size,
             seed=seed,
@@ -77,6 +78,13 @@ class Protocol:
         settings = dataclasses.asdict(self)
         del settings["data_dir"]
         return settings
+
+
+def image_size_px(space: str) -> int:
+    """Returns the side of the images of a space of widths or of operators."""
+    if space in BLOCK_TABLES:
+        return BLOCK_TABLES[space]().image_size_px
+    return space_image_size(space)
 
 
 def protocol() -> Protocol:
