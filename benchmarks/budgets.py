@@ -26,6 +26,7 @@ from mobilenas_tf.models.derive import harden
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.search.figs import search_figs
+from mobilenas_tf.search.width_budget import width_budget
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.spaces import named_space
 from mobilenas_tf.training.classification import classification_task
@@ -131,7 +132,7 @@ def _run(pair: Pair) -> dict[str, Any]:
             data,
             run,
             config=config,
-            budget=budget,
+            budget=width_budget(space, budget),
             optimizer=OptimizerConfig(learning_rate=0.8),
             training=training,
         )

@@ -46,10 +46,13 @@ from mobilenas_tf.json_io import architecture_from_plain, read_json, write_json
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.config import DnasConfig, OperatorBudgetConfig
 from mobilenas_tf.spec import Architecture
+from mobilenas_tf.training.config import OptimizerConfig
 
 _TABLE = flags.DEFINE_string("latency_table", None, "Of --space, int8.", required=True)
-_MS = flags.DEFINE_list("max_ms", ["0.1", "0.07"], "Budgets in milliseconds.")
-_SAMPLING = flags.DEFINE_enum("sampling", "path", ["path", "mixture"], "Of the search.")
+_MS = flags.DEFINE_list("max_ms", ["0.07", "0.05"], "Budgets in milliseconds.")
+_SEARCH_RATE = flags.DEFINE_float(
+    "search_learning_rate", 0.2, "Of the supernet's weights, for a batch of 256 images."
+)
 _RANDOM = flags.DEFINE_integer("num_random", 10, "Random networks of each budget.", 2)
 flags.FLAGS.set_default("space", "fbnet_32")
 
@@ -141,7 +144,7 @@ def _table() -> LatencyTable:
 
 
 def _config() -> DnasConfig:
-    return DnasConfig(space=protocol().space, sampling=_SAMPLING.value)
+    return DnasConfig(space=protocol().space)
 
 
 def _settings() -> dict[str, Any]:
@@ -179,7 +182,10 @@ def _jobs() -> list[Job]:
             settings = {**_settings(), "budget": budget, "index": index}
             search = f"search_{budget:g}_{index}"
             if index < len(seeds()):
-                searched = settings | {"search": dataclasses.asdict(_config())}
+                searched = settings | {
+                    "search": dataclasses.asdict(_config()),
+                    "search_learning_rate": _SEARCH_RATE.value,
+                }
                 jobs.append(Job(search, {**searched, "side": "search"}))
             for side in ("dnas", "uniform", "random"):
                 if index < (_RANDOM.value if side == "random" else len(seeds())):
@@ -200,6 +206,7 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
             _config(),
             OperatorBudgetConfig(max_ms=budget),
             _table(),
+            optimizer=OptimizerConfig(learning_rate=_SEARCH_RATE.value),
             seed=index,
             folder=folder,
         )

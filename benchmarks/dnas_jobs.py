@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,11 @@ from mobilenas_tf.spec import (
     Stage,
     round_channels,
 )
-from mobilenas_tf.training.config import AugmentationConfig, TrainingConfig
+from mobilenas_tf.training.config import (
+    AugmentationConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
 
 EXPANSION = 6.0
 _DRAWS = 100_000
@@ -47,6 +51,7 @@ def run_dnas(
     budget: OperatorBudgetConfig,
     table: LatencyTable | None,
     *,
+    optimizer: OptimizerConfig,
     seed: int,
     folder: Path,
 ) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def run_dnas(
         run,
         config=config,
         budget=operator_budget(space, budget, table),
-        optimizer=shared.optimizer,
+        optimizer=optimizer,
         training=training,
     )
     seconds = time.monotonic() - started, time.process_time() - cpu_started
@@ -119,13 +124,10 @@ def random_genotype(
         return {path: each / each.sum() for path, each in tilted.items()}
 
     wanted = budget * (1 - tolerance / 2)
-    p = chances(
-        float(
-            scipy.optimize.brentq(
-                lambda strength: costs.expected(chances(strength)) - wanted, -200, 200
-            )
-        )
+    strength: Any = scipy.optimize.brentq(
+        lambda strength: costs.expected(chances(strength)) - wanted, -200, 200
     )
+    p = chances(float(strength))
     for _ in range(_DRAWS):
         genotype = {
             place.path: int(rng.choice(len(place.candidates), p=p[place.path]))
@@ -201,7 +203,7 @@ def uniform_of_latency(
         lambda factor: uniform_network(
             space, num_classes=num_classes, multiplier=factor
         ),
-        np.arange(0.3, 1.5, 0.01),
+        np.arange(0.25, 1.2, 0.02),
     )
     latencies = measured_ms(list(multipliers.values()), precision)
     found = {}
@@ -218,7 +220,7 @@ def uniform_of_latency(
                 multiplier=multiplier,
                 expansion=factor,
             ),
-            np.arange(EXPANSION, 2 * EXPANSION, 0.1),
+            np.arange(EXPANSION, 1.5 * EXPANSION, 0.2),
         )
         of_wider = measured_ms(list(wider.values()), precision)
         expansion, latency = max(
@@ -255,8 +257,3 @@ def measured_ms(networks: Sequence[Architecture], precision: Precision) -> list[
         result.median_ms
         for result in measure_networks(networks, precision, config, DeviceConfig())
     ]
-
-
-def mean_latency(results: Mapping[str, float], names: Sequence[str]) -> float:
-    """Returns the mean measured latency of some networks."""
-    return float(np.mean([results[name] for name in names]))

@@ -3,7 +3,9 @@
 For each precision every block of the space is measured, then random networks: some
 calibrate, others, which took no part, judge. Beside the table two plain predictors are
 fitted to the same networks: multiply-adds, and the sum of single operators (a
-convolution with its activation, a sum, a shuffle), each measured alone.
+convolution with its activation, a sum, a shuffle), each measured alone. In a space of
+widths the table has operators at some widths only, with lines between them; the sum of
+operators, each measured at its very width, then is what the lines are judged by.
 
 Run: python -m benchmarks.latency_table
 """
@@ -11,20 +13,21 @@ Run: python -m benchmarks.latency_table
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import app, flags
 
 from benchmarks import evidence
-from mobilenas_tf.block_spaces import named_block_space
 from mobilenas_tf.costs.latency_fit import linear_fit, prediction_error
-from mobilenas_tf.costs.latency_table import Part, network_parts, space_parts
+from mobilenas_tf.costs.latency_parts import Part
+from mobilenas_tf.costs.measured_space import measured_space
 from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.costs.width_latency import operator_parts, operator_sum_ms
 from mobilenas_tf.reporting.terminal import format_table
-from mobilenas_tf.spec import Architecture, Convolution, Head, InvertedResidual
+from mobilenas_tf.spec import Architecture
 
-_SPACE = flags.DEFINE_string("space", "fbnet_32", "A space of operators.")
+_SPACE = flags.DEFINE_string("space", "fbnet_32", "A space of operators or of widths.")
 _PRECISIONS = flags.DEFINE_multi_enum(
     "precision", ["int8", "float32"], ["int8", "float32"], "Of the files."
 )
@@ -35,7 +38,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the networks.")
 
 NUM_CLASSES = 10
 MAX_MAPE, MIN_SPEARMAN, MAX_SHARE = 0.05, 0.95, 0.5
-TABLE, MACS, OPERATORS = "sum of blocks", "multiply-adds", "sum of operators"
+TABLE, MACS, OPERATORS = "table", "multiply-adds", "sum of operators"
 
 
 def main(_: Sequence[str]) -> None:
@@ -89,25 +92,24 @@ def _compare(precision: Any) -> Iterator[dict[str, Any]]:
     parts_config = BenchmarkConfig(runs=100, repeats=_REPEATS.value, memory=False)
     config = dataclasses.replace(parts_config, runs=50)
     here = DeviceConfig()
-    space = named_block_space(_SPACE.value, num_classes=NUM_CLASSES)
+    space = measured_space(_SPACE.value, num_classes=NUM_CLASSES)
     rng = np.random.default_rng(_SEED.value)
     count = _CALIBRATION.value + _HELD_OUT.value
-    networks = [space.resolve(space.sample(rng)) for _ in range(count)]
+    sampled = [space.sample(rng) for _ in range(count)]
+    networks = [network.architecture for network in sampled]
     conditions, _ = probe(precision, parts_config, here)
     empty = LatencyTable(space.name, conditions, {})
-    *_, table = measure_missing(empty, space_parts(space), parts_config, here)
+    *_, table = measure_missing(empty, space.parts, parts_config, here)
     measured = [
         result.median_ms
         for result in measure_networks(networks, precision, config, here)
     ]
-    operators_ms = _operators_ms(networks, precision, parts_config, here)
+    of_networks = _operator_parts(networks)
+    *_, operators = measure_missing(empty, of_networks, parts_config, here)
     predictors = {
-        TABLE: [table.sum_ms(network) for network in networks],
+        TABLE: [network.predict(table) for network in sampled],
         MACS: [float(network_cost(network).macs) for network in networks],
-        OPERATORS: [
-            sum(operators_ms[key] for key, _ in _operators(network))
-            for network in networks
-        ],
+        OPERATORS: [operator_sum_ms(network, operators) for network in networks],
     }
     fitted, judged = slice(_CALIBRATION.value), slice(_CALIBRATION.value, None)
     for name, values in predictors.items():
@@ -123,122 +125,10 @@ def _compare(precision: Any) -> Iterator[dict[str, Any]]:
         }
 
 
-def _operators_ms(
-    networks: Sequence[Architecture], precision: Any, config: Any, here: Any
-) -> dict[str, float]:
-    """Returns the latency of every single operator of the networks, by its key."""
-    from export.latency_builder import CHUNK, measure_models
-
-    makers = {key: make for each in networks for key, make in _operators(each)}
-    keys = list(makers)
-    found = {}
-    for start in range(0, len(keys), CHUNK):
-        chunk = keys[start : start + CHUNK]
-        models = [makers[key]() for key in chunk]
-        results = measure_models(models, precision, config, here)
-        found |= {
-            key: result.median_ms for key, result in zip(chunk, results, strict=True)
-        }
-    return found
-
-
-def _operators(architecture: Architecture) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yields key and maker of every operator of a network, fused as LiteRT fuses."""
-    for part in network_parts(architecture):
-        yield from _operators_of(part)
-
-
-def _operators_of(part: Part) -> Iterator[tuple[str, Callable[[], Any]]]:
-    layer, channels, size = part.layer, part.in_channels, part.in_size_px
-    if isinstance(layer, Head):
-        yield _convolution(channels, size, layer.conv_channels or 0, 1, 1, 1, True)
-        yield _tail(layer.conv_channels or 0, size, layer.num_classes)
-    elif isinstance(layer, Convolution):
-        yield _convolution(
-            channels, size, layer.out_channels, layer.kernel_size, layer.stride, 1, True
-        )
-    elif isinstance(layer, InvertedResidual):
-        (branch,) = layer.branches
-        if layer.has_expansion:
-            yield _convolution(channels, size, branch.channels, 1, 1, 1, True)
-        if layer.has_shuffle:
-            yield _shuffle(branch.channels, size)
-        yield _depthwise(branch.channels, size, branch.kernel_size, layer.stride)
-        size = -(-size // layer.stride)
-        groups = layer.projection_groups
-        yield _convolution(
-            branch.channels, size, layer.out_channels, 1, 1, groups, False
-        )
-        if layer.has_residual:
-            yield _sum(layer.out_channels, size)
-
-
-def _convolution(
-    channels: int,
-    size: int,
-    out: int,
-    kernel: int,
-    stride: int,
-    groups: int,
-    relu: bool,
-) -> tuple[str, Callable[[], Any]]:
-    def make() -> Any:
-        import keras
-
-        x = keras.Input((size, size, channels))
-        activation = "relu" if relu else None
-        layer = keras.layers.Conv2D(
-            out, kernel, stride, "same", groups=groups, activation=activation
-        )
-        return keras.Model(x, layer(x))
-
-    return f"conv {channels} {size} {out} {kernel} {stride} {groups} {relu}", make
-
-
-def _depthwise(
-    channels: int, size: int, kernel: int, stride: int
-) -> tuple[str, Callable[[], Any]]:
-    def make() -> Any:
-        import keras
-
-        x = keras.Input((size, size, channels))
-        layer = keras.layers.DepthwiseConv2D(kernel, stride, "same", activation="relu")
-        return keras.Model(x, layer(x))
-
-    return f"depthwise {channels} {size} {kernel} {stride}", make
-
-
-def _shuffle(channels: int, size: int) -> tuple[str, Callable[[], Any]]:
-    def make() -> Any:
-        import keras
-
-        from mobilenas_tf.layers.activations import ChannelShuffle
-
-        x = keras.Input((size, size, channels))
-        return keras.Model(x, ChannelShuffle(2)(x))
-
-    return f"shuffle {channels} {size}", make
-
-
-def _sum(channels: int, size: int) -> tuple[str, Callable[[], Any]]:
-    def make() -> Any:
-        import keras
-
-        x = keras.Input((size, size, channels))
-        return keras.Model(x, keras.layers.Add()([x, x]))
-
-    return f"sum {channels} {size}", make
-
-
-def _tail(channels: int, size: int, classes: int) -> tuple[str, Callable[[], Any]]:
-    def make() -> Any:
-        import keras
-
-        x = keras.Input((size, size, channels))
-        pooled = keras.layers.GlobalAveragePooling2D()(x)
-        return keras.Model(x, keras.layers.Dense(classes)(pooled))
-
-    return f"tail {channels} {size} {classes}", make
+def _operator_parts(networks: Sequence[Architecture]) -> dict[str, Part]:
+    """Returns every operator of the networks, each once."""
+    parts = [part for network in networks for part in operator_parts(network)]
+    return {part.key: part for part in parts}
 
 
 if __name__ == "__main__":

@@ -126,13 +126,14 @@ def gated_step(task: Task, space: SearchSpace) -> Step:
 def build_gated_trainer(space: SearchSpace, *, batch_size: int) -> Any:
     """Returns a search's trainer, as `search_figs` puts it together by default."""
     from mobilenas_tf.search.assembly import SearchAssembly
+    from mobilenas_tf.search.width_budget import width_budget
     from mobilenas_tf.training.classification import classification_objective
 
     whole = network_cost(space.supernet).macs
     return SearchAssembly(
         space,
         FigsConfig(),
-        BudgetConfig(max_macs=(BUDGET_SHARE * whole,)),
+        width_budget(space, BudgetConfig(max_macs=(BUDGET_SHARE * whole,))),
         OPTIMIZER,
         TrainingConfig(epochs=EPOCHS),
         classification_objective(label_smoothing=LABEL_SMOOTHING),

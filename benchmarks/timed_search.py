@@ -46,6 +46,7 @@ def timed_search(
         training: Length and regularisation.
     """
     from mobilenas_tf.search.figs import SNAPSHOTS, search_figs
+    from mobilenas_tf.search.width_budget import width_budget
     from mobilenas_tf.training.run_dir import open_run_dir
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -57,7 +58,7 @@ def timed_search(
         data,
         run,
         config=config,
-        budget=budget,
+        budget=width_budget(space, budget),
         optimizer=optimizer,
         training=training,
     )

@@ -14,24 +14,23 @@ from export.benchmark.device import describe_device
 from export.benchmark.measure import measure_latency
 from export.benchmark.result import BenchmarkResult
 from export.config import BenchmarkConfig, DeviceConfig, ExportConfig
+from export.operator_models import call_model, part_model
 from export.tflite import convert_to_tflite
+from mobilenas_tf.costs.latency_parts import Part
 from mobilenas_tf.costs.latency_table import (
     CALL,
     Conditions,
     LatencyEntry,
     LatencyTable,
-    Part,
     Precision,
 )
-from mobilenas_tf.models.compact import build_network, build_part
+from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.layer_set import STOCK
 from mobilenas_tf.spec import Architecture
 
 # Parts that are measured in turns, before they are written down.
 CHUNK = 16
 _NUM_IMAGES = 2  # to calibrate with: latency does not hang on the ranges
-# Its latency is that of a call: eight channels of one pixel.
-_CALL_SHAPE = (1, 1, 8)
 
 
 def measure_missing(
@@ -122,18 +121,13 @@ def probe(
     return table_conditions(result, precision), describe_device(result.device)
 
 
-def part_file(part: Part | None, precision: Precision) -> bytes:
-    """Returns a part, or the call, as the content of a `.tflite` file."""
-    return _file(_model(part), precision)
+def part_file(part: Part, precision: Precision) -> bytes:
+    """Returns a part as the content of a `.tflite` file."""
+    return _file(part_model(part), precision)
 
 
 def _model(part: Part | None) -> keras.Model:
-    if part is None:
-        x = keras.Input(_CALL_SHAPE, name="image")
-        return keras.Model(x, keras.layers.Conv2D(_CALL_SHAPE[-1], 1)(x))
-    return build_part(
-        "part", part.layer, part.in_channels, part.in_size_px, layer_set=STOCK
-    )
+    return call_model() if part is None else part_model(part)
 
 
 def _file(model: keras.Model, precision: Precision) -> bytes:

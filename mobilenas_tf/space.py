@@ -175,6 +175,29 @@ def required_kernels(architecture: Architecture) -> tuple[tuple[WidthGroup, ...]
     return tuple(tuple(kernels) for kernels in blocks.values())
 
 
+def removable_kernels(space: SearchSpace) -> dict[str, list[WidthGroup]]:
+    """Returns, for every block that can vanish in the space, its kernels' groups."""
+    open_paths = {choice.path for choice in space.choices}
+    kernels: dict[str, list[WidthGroup]] = {}
+    for group in width_groups(space.supernet):
+        if group.operator is not None:
+            kernels.setdefault(group.operator, []).append(group)
+    return {
+        operator: groups
+        for operator, groups in kernels.items()
+        if open_paths.issuperset(group.path for group in groups)
+    }
+
+
+def with_presence(space: SearchSpace, widths: Mapping[str, int]) -> dict[str, int]:
+    """Adds `<block>/presence` (0 or 1) for every block that can vanish."""
+    presence = {
+        f"{operator}/presence": int(any(widths[kernel.path] for kernel in kernels))
+        for operator, kernels in removable_kernels(space).items()
+    }
+    return {**widths, **presence}
+
+
 def width_space(
     name: str,
     supernet: Architecture,

@@ -1,4 +1,4 @@
-"""Measures every block of a search space on a device, into a latency table.
+"""Measures the parts of a search space on a device, into a latency table.
 
 Example:
   python -m tools.build_latency_table --space=fbnet_32 --num_classes=10 \
@@ -6,8 +6,9 @@ Example:
   python -m tools.build_latency_table --space=fbnet --device=adb \
       --benchmark_binary=benchmark_model --output=phone_int8.json
 
-Only entries that the table lacks are measured; a build that was stopped goes on when
-the same command is started again.
+In a space of operators the parts are whole blocks, in a space of widths (figs_...) its
+operators at 8, 16, 32, 64 ... channels. Only entries that the table lacks are measured;
+a build that was stopped goes on when the same command is started again.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from pathlib import Path
 from absl import flags
 
 from export.config import BenchmarkConfig, DeviceConfig
-from mobilenas_tf.block_spaces import TABLES, named_block_space
-from mobilenas_tf.names import lookup
+from mobilenas_tf.costs.measured_space import SPACES, measured_space
 from tools import flag_config, run_flags
 
 # Parts are small: more runs, and no memory of theirs.
@@ -29,7 +29,7 @@ BENCHMARK = BenchmarkConfig(runs=100, memory=False)
 def main() -> None:
     """Builds the table that the flags describe."""
     values = flags.FLAGS
-    lookup("space", values.space, TABLES)
+    space = measured_space(values.space, num_classes=values.num_classes)
     config = flag_config.config_from_flags(BenchmarkConfig)
     device_config = flag_config.config_from_flags(DeviceConfig)
     output = Path(values.output)
@@ -43,13 +43,11 @@ def main() -> None:
         LatencyTable,
         check_conditions,
         read_latency_table,
-        space_parts,
         write_latency_table,
     )
     from mobilenas_tf.provenance import describe_provenance
 
-    space = named_block_space(values.space, num_classes=values.num_classes)
-    parts = space_parts(space)
+    parts = space.parts
     table = None
     if output.exists():
         table = read_latency_table(output)
@@ -79,7 +77,11 @@ def main() -> None:
     )
 
 
-flags.DEFINE_string("space", "fbnet_32", f"One of {', '.join(TABLES)}.")
+flags.DEFINE_string(
+    "space",
+    "fbnet_32",
+    f"One of {', '.join(SPACES)}; or a zoo network, for `describe`.",
+)
 flags.DEFINE_integer("num_classes", 1000, "Classes of the head.", lower_bound=1)
 flags.DEFINE_enum("precision", "int8", ["int8", "float32"], "Of the measured files.")
 flags.DEFINE_string("output", None, "JSON file of the table.", required=True)

@@ -46,6 +46,7 @@ def main() -> None:
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.reporting.terminal import format_table
     from mobilenas_tf.search.figs import check_search, search_figs
+    from mobilenas_tf.search.width_budget import width_budget
     from mobilenas_tf.spaces import named_space, space_image_size
     from mobilenas_tf.training.classification import classification_task
     from mobilenas_tf.training.classifier import evaluate_classifier, train_classifier
@@ -75,7 +76,8 @@ def main() -> None:
         channel_divisor=config.channel_divisor,
     )
     supernet_cost = network_cost(space.supernet)
-    budget = BudgetConfig(max_macs=(values.budget_share * supernet_cost.macs,))
+    budget_config = BudgetConfig(max_macs=(values.budget_share * supernet_cost.macs,))
+    budget = width_budget(space, budget_config)
     check_search(space, config=config, budget=budget, training=search_training)
     uniform = uniform_network(
         config.space,
@@ -90,7 +92,7 @@ def main() -> None:
     settings = {
         "tool": "demo",
         "search": config,
-        "budget": budget,
+        "budget": budget_config,
         "data": data_config,
         "optimizer": optimizer,
         "search_training": search_training,

@@ -65,6 +65,7 @@ def main() -> None:
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.reporting.terminal import format_table
     from mobilenas_tf.search.figs import check_search, search_figs
+    from mobilenas_tf.search.width_budget import width_budget
     from mobilenas_tf.training.results import (
         summary_columns,
         summary_row,
@@ -82,13 +83,14 @@ def main() -> None:
         channel_divisor=config.channel_divisor,
     )
     supernet_cost = network_cost(space.supernet)
-    budget = BudgetConfig(max_macs=(values.budget_share * supernet_cost.macs,))
+    budget_config = BudgetConfig(max_macs=(values.budget_share * supernet_cost.macs,))
+    budget = width_budget(space, budget_config)
     check_search(space, config=config, budget=budget, training=search_training)
     root = run_flags.workdir()
     run_config = {
         "tool": "demo",
         "search": config,
-        "budget": budget,
+        "budget": budget_config,
         "search_training": search_training,
         **settings.run_config(data_config, data.augmentation),
     }

@@ -5,6 +5,8 @@ Example:
   python -m tools.describe --architecture=runs/search --json
   python -m tools.describe --architecture=mobilenet_v3_large --detector=ssdlite \
       --image_size_px=320 --num_classes=80
+  python -m tools.build_latency_table --space=mobilenet_v3_large --output=v3.json
+  python -m tools.describe --architecture=mobilenet_v3_large --latency_table=v3.json
 """
 
 from __future__ import annotations
@@ -12,13 +14,16 @@ from __future__ import annotations
 from absl import flags
 
 from detection.config import HeadConfig
+from mobilenas_tf.costs.latency_table import LatencyTable
 from mobilenas_tf.spec import Architecture, Head
 from tools import flag_config, network_flags, run_flags
+from tools.latency_flags import define_latency_table, latency_table
 
 
 def main() -> None:
     """Describes the architecture of the flags."""
     from mobilenas_tf.architecture_source import open_architecture
+    from mobilenas_tf.costs.measured_space import layers_ms, predicted_ms
     from mobilenas_tf.costs.network import layer_costs, network_cost
     from mobilenas_tf.reporting.terminal import format_table
     from mobilenas_tf.spec import (
@@ -45,6 +50,8 @@ def main() -> None:
     cost = network_cost(architecture)
     blocks = {path: block for path, block, _ in walk_blocks(architecture)}
     blocks.update({"stem": architecture.stem})
+    table = latency_table()
+    layer_ms = layers_ms(architecture, table) if table else {}
     rows = [
         {
             "layer": layer.path,
@@ -54,6 +61,7 @@ def main() -> None:
             "output": f"{layer.out_size_px}x{layer.out_size_px}x{layer.out_channels}",
             "macs": layer.cost.macs,
             "params": layer.cost.params,
+            **({"ms": layer_ms[layer.path]} if layer_ms else {}),
         }
         for layer in layer_costs(architecture)
     ]
@@ -65,8 +73,10 @@ def main() -> None:
         "macs": cost.macs,
     }
     result |= _counted_by_authors(architecture)
+    if table is not None:
+        result["latency_ms"] = predicted_ms(architecture, table)
     if not values.json:
-        print(format_table(("layer", "what", "output", "macs", "params"), rows))
+        print(format_table(list(rows[0]), rows))
         if "fbnet_flops" in result:
             print(
                 "As FBNet's authors count (weights alone; pooling's inputs as well): "
@@ -76,8 +86,16 @@ def main() -> None:
     run_flags.finish(
         result,
         f"{architecture.name} at {architecture.image_size_px} px: "
-        f"{cost.macs / 1e6:.3f} M multiply-adds, {cost.params:,} parameters",
+        f"{cost.macs / 1e6:.3f} M multiply-adds, {cost.params:,} parameters"
+        + (f", {result['latency_ms']:.4g} ms ({_conditions(table)})" if table else ""),
     )
+
+
+def _conditions(table: LatencyTable) -> str:
+    """Returns what a table's latencies hold for, in words."""
+    conditions = table.conditions
+    threads = f"{conditions.num_threads} thread" + "s" * (conditions.num_threads > 1)
+    return f"{conditions.precision}, {conditions.device}, {threads}"
 
 
 def _counted_by_authors(architecture: Architecture) -> dict[str, int]:
@@ -101,6 +119,7 @@ flags.DEFINE_enum(
     ["ssdlite", "fpnlite"],
     "With this detection head; by default the architecture's own head.",
 )
+define_latency_table("its predictions are shown.")
 flags.DEFINE_integer("num_classes", None, "Classes; by default its own.")
 run_flags.define_json()
 

@@ -29,7 +29,7 @@ SPACE = FigsConfig(space="figs_mobilenet_v2")
 def main() -> None:
     """Runs the search that the flags describe."""
     config = flag_config.config_from_flags(FigsConfig)
-    budget = flag_config.config_from_flags(BudgetConfig)
+    budget_config = flag_config.config_from_flags(BudgetConfig)
     data_config = flag_config.config_from_flags(DetectionDataConfig)
     settings = detection_from_flags()
 
@@ -38,6 +38,7 @@ def main() -> None:
     from detection.spaces import detector_space
     from detection.task import detection_task
     from mobilenas_tf.search.figs import check_search, search_figs
+    from mobilenas_tf.search.width_budget import width_budget
     from mobilenas_tf.training.run_dir import open_run_dir
 
     data = load_detection_data(data_config, settings.augmentation)
@@ -48,13 +49,14 @@ def main() -> None:
         image_size_px=data_config.image_size_px,
         channel_divisor=config.channel_divisor,
     )
+    budget = width_budget(space, budget_config)
     check_search(space, config=config, budget=budget, training=settings.training)
     run = open_run_dir(
         run_flags.workdir(),
         config={
             "tool": "search_detector",
             "search": config,
-            "budget": budget,
+            "budget": budget_config,
             **settings.run_config(data_config, data.augmentation),
         },
         command=run_flags.command(),

@@ -14,10 +14,6 @@ probability of every operator), metrics and report.html into the run folder, and
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from absl import flags
-
 from mobilenas_tf.block_spaces import TABLES, named_block_space
 from mobilenas_tf.names import lookup
 from mobilenas_tf.search.config import DnasConfig, OperatorBudgetConfig
@@ -29,6 +25,7 @@ from mobilenas_tf.training.config import (
     check_warmup,
 )
 from tools import flag_config, run_flags
+from tools.latency_flags import define_latency_table, latency_table
 
 SEARCH_TRAINING = TrainingConfig(epochs=15, dropout_rate=0.0)
 
@@ -45,7 +42,6 @@ def main() -> None:
     check_warmup(optimizer, training)
 
     flag_config.import_tensorflow()
-    from mobilenas_tf.costs.latency_table import read_latency_table
     from mobilenas_tf.costs.network import network_cost
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.search.dnas import SearchData, operator_budget, search_dnas
@@ -57,8 +53,7 @@ def main() -> None:
         *load_divided_data(data_config, augmentation, share=config.architecture_share)
     )
     space = named_block_space(config.space, num_classes=data.weights.num_classes)
-    path = flags.FLAGS.latency_table
-    table = read_latency_table(Path(path)) if path else None
+    table = latency_table()
     budget = operator_budget(space, budget_config, table)
     run = open_run_dir(
         run_flags.workdir(),
@@ -102,9 +97,7 @@ def main() -> None:
     )
 
 
-flags.DEFINE_string(
-    "latency_table", None, "JSON file of `build_latency_table`, for --max_ms."
-)
+define_latency_table()
 flag_config.define_flags(DnasConfig)
 flag_config.define_flags(OperatorBudgetConfig)
 flag_config.define_flags(DataConfig, leave_out=("image_size_px",))

@@ -3,6 +3,10 @@
 Example:
   python -m tools.search_figs --dataset=digits --space=figs_mobilenet_v2_16 \
       --max_macs=1.6e6 --workdir=runs/search
+  python -m tools.build_latency_table --space=figs_mobilenet_v2_32 --num_classes=10 \
+      --output=host.json
+  python -m tools.search_figs --dataset=tfds:cifar10 --latency_table=host.json \
+      --max_ms=0.1
 
 Writes architecture.json, the found network's inherited weights, metrics and
 report.html into the run folder.
@@ -20,6 +24,7 @@ from mobilenas_tf.training.config import (
     check_warmup,
 )
 from tools import flag_config, run_flags
+from tools.latency_flags import define_latency_table, latency_table
 from tools.search_result import finish_search
 
 SEARCH_TRAINING = TrainingConfig(epochs=12, dropout_rate=0.0)
@@ -28,7 +33,7 @@ SEARCH_TRAINING = TrainingConfig(epochs=12, dropout_rate=0.0)
 def main() -> None:
     """Runs the search that the flags describe."""
     config = flag_config.config_from_flags(FigsConfig)
-    budget = flag_config.config_from_flags(BudgetConfig)
+    budget_config = flag_config.config_from_flags(BudgetConfig)
     data_config = flag_config.config_from_flags(
         DataConfig, image_size_px=space_image_size(config.space)
     )
@@ -39,6 +44,7 @@ def main() -> None:
 
     flag_config.import_tensorflow()
     from mobilenas_tf.search.figs import check_search, search_figs
+    from mobilenas_tf.search.width_budget import width_budget
     from mobilenas_tf.training.classification import classification_task
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
@@ -49,13 +55,16 @@ def main() -> None:
         num_classes=data.num_classes,
         channel_divisor=config.channel_divisor,
     )
+    table = latency_table()
+    budget = width_budget(space, budget_config, table)
     check_search(space, config=config, budget=budget, training=training)
     run = open_run_dir(
         run_flags.workdir(),
         config={
             "tool": "search_figs",
             "search": config,
-            "budget": budget,
+            "budget": budget_config,
+            "latency_table": table,
             "data": data_config,
             "augmentation": augmentation,
             "optimizer": optimizer,
@@ -77,6 +86,7 @@ def main() -> None:
     finish_search(result, run)
 
 
+define_latency_table()
 flag_config.define_flags(FigsConfig)
 flag_config.define_flags(BudgetConfig)
 flag_config.define_flags(DataConfig, leave_out=("image_size_px",))

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 
 from export.config import BenchmarkConfig, DeviceConfig
-from mobilenas_tf.block_spaces import named_block_space
+from mobilenas_tf.costs.measured_space import measured_space
 from tools import flag_config, run_flags
 
 BENCHMARK = BenchmarkConfig(memory=False)
@@ -36,15 +36,17 @@ def main() -> None:
     values = flags.FLAGS
     path = Path(values.latency_table)
     table = read_latency_table(path)
-    space = named_block_space(table.space, num_classes=values.num_classes)
+    space = measured_space(table.space, num_classes=values.num_classes)
     config = flag_config.config_from_flags(
         BenchmarkConfig, num_threads=table.conditions.num_threads
     )
     device_config = flag_config.config_from_flags(DeviceConfig)
     rng = np.random.default_rng(config.seed)
     count = values.num_calibration + values.num_held_out
-    networks = [space.resolve(space.sample(rng)) for _ in range(count)]
-    sums = [table.sum_ms(network) for network in networks]
+    sampled = [space.sample(rng) for _ in range(count)]
+    networks = [network.architecture for network in sampled]
+    raw = dataclasses.replace(table, calibration=None)
+    sums = [network.predict(raw) for network in sampled]
 
     flag_config.import_tensorflow()
     from export.benchmark.plot import plot_predictions

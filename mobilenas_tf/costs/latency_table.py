@@ -1,110 +1,25 @@
-"""Measured latency of blocks, and of networks as the calibrated sum of their blocks.
+"""Measured latency of parts, and of networks as the calibrated sum of their parts.
 
-An entry is a whole fused block in its place (channels, map size), measured as a
-`.tflite` file of its own: what a runtime fuses is never torn apart, as sums of single
-operators do (Zhang et al., nn-Meter, MobiSys 2021, section 2).
+Which parts a network has is said by `latency_parts` and, where widths are searched, by
+`operators`; between measured widths `width_latency` interpolates.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mobilenas_tf.block_space import BlockSpace
+from mobilenas_tf.costs.latency_parts import Part, network_parts
 from mobilenas_tf.json_io import from_plain, read_json, to_plain, write_json
-from mobilenas_tf.spec import (
-    Architecture,
-    Block,
-    Convolution,
-    Head,
-    Pooling,
-    feature_channels,
-    output_size_px,
-    walk_blocks,
-)
+from mobilenas_tf.spec import Architecture
 
 SCHEMA_VERSION = 1
 Precision = Literal["int8", "float32"]
 # The entry of a file that does nearly nothing: what calling a runtime costs.
 CALL = "call"
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """The stem, a block or the head of a network in its place: one entry of a table."""
-
-    layer: Block | Head
-    in_channels: int
-    in_size_px: int
-
-    @property
-    def key(self) -> str:
-        """The part's name in a table; parts that compute alike have the same."""
-        place = f"{self.in_channels}x{self.in_size_px}x{self.in_size_px}"
-        return f"{place} {_layer_key(self.layer)}"
-
-
-def _layer_key(layer: Block | Head) -> str:
-    if isinstance(layer, Head):
-        parts = [f"head conv{layer.conv_channels or 0}"]
-        parts += [f"hidden{layer.hidden_channels or 0}", layer.activation]
-        return " ".join([*parts, f"classes{layer.num_classes}"])
-    if isinstance(layer, Pooling):
-        return f"{layer.kind} k{layer.kernel_size} s{layer.stride}"
-    if isinstance(layer, Convolution):
-        name = f"conv{layer.out_channels} k{layer.kernel_size} s{layer.stride}"
-        return f"{name} {layer.activation}"
-    branches = "+".join(f"k{b.kernel_size}:{b.channels}" for b in layer.branches)
-    parts = [f"block{layer.out_channels} {branches} s{layer.stride} {layer.activation}"]
-    if not layer.has_expansion:
-        parts.append("no-expansion")
-    if layer.has_residual:
-        parts.append("residual")
-    if layer.squeeze_excite is not None:
-        squeeze = layer.squeeze_excite
-        parts.append(f"se{squeeze.hidden_channels}/{squeeze.activation}/{squeeze.gate}")
-    if layer.expansion_groups > 1 or layer.projection_groups > 1:
-        groups = f"g{layer.expansion_groups}/{layer.projection_groups}"
-        parts.append(groups + "/shuffle" * layer.has_shuffle)
-    if layer.padding_px is not None:
-        parts.append(f"pad{layer.padding_px}")
-    return " ".join(parts)
-
-
-def network_parts(architecture: Architecture) -> Iterator[Part]:
-    """Yields stem, blocks and head of a classifier, in order.
-
-    Raises:
-        ValueError: If the network is a detector.
-    """
-    head = architecture.head
-    if not isinstance(head, Head):
-        raise ValueError(
-            "architecture must be a classifier: a table has no detection heads. "
-            f"Received: {architecture.name}"
-        )
-    yield Part(architecture.stem, 3, architecture.image_size_px)
-    size_px = output_size_px(architecture.stem, architecture.image_size_px)
-    for _, block, channels in walk_blocks(architecture):
-        yield Part(block, channels, size_px)
-        size_px = output_size_px(block, size_px)
-    yield Part(head, feature_channels(architecture), size_px)
-
-
-def space_parts(space: BlockSpace) -> dict[str, Part]:
-    """Returns every part of a space's networks by its key, each once."""
-    parts = [Part(space.stem, 3, space.image_size_px)]
-    for place in space.places:
-        parts += [
-            Part(candidate.block, place.in_channels, place.in_size_px)
-            for candidate in place.candidates
-            if candidate.block is not None
-        ]
-    parts.append(Part(space.head, *space.features))
-    return {part.key: part for part in parts}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +92,12 @@ class LatencyTable:
         Raises:
             ValueError: If the table has no such entry.
         """
-        return max(self._entry(part.key) - self._entry(CALL), 0.0)
+        return max(self._entry(part.key) - self.call_ms, 0.0)
+
+    @property
+    def call_ms(self) -> float:
+        """Latency of calling the runtime."""
+        return self._entry(CALL)
 
     def _entry(self, key: str) -> float:
         if key not in self.entries:
@@ -193,7 +113,7 @@ class LatencyTable:
     def sum_ms(self, architecture: Architecture) -> float:
         """Returns the sum of a network's parts and one call, not calibrated."""
         parts = (self.part_ms(part) for part in network_parts(architecture))
-        return sum(parts) + self._entry(CALL)
+        return sum(parts) + self.call_ms
 
     def network_ms(self, architecture: Architecture) -> float:
         """Returns the latency that the table predicts for a whole network."""

@@ -26,16 +26,7 @@ class PointwiseConvolution(keras.layers.Conv2D):
         is_product = self.kernel_size == self.strides == (1, 1)
         if not (is_product and (training or self.groups > 1)):
             return super().call(inputs)
-        _, height, width, channels = inputs.shape
-        if self.groups == 1:
-            kernel = ops.reshape(self.kernel, (channels, self.filters))
-            outputs = ops.matmul(ops.reshape(inputs, (-1, channels)), kernel)
-        else:
-            sizes = (channels // self.groups, self.groups, self.filters // self.groups)
-            grouped = ops.reshape(inputs, (-1, self.groups, sizes[0]))
-            kernel = ops.reshape(self.kernel, sizes)
-            outputs = ops.einsum("ngc,cgo->ngo", grouped, kernel)
-        outputs = ops.reshape(outputs, (-1, height, width, self.filters))
+        outputs = pointwise_product(inputs, self.kernel, groups=self.groups)
         if self.use_bias:
             outputs = outputs + self.bias
         return self.activation(outputs)
@@ -60,7 +51,9 @@ class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
         )
         if not (training and is_plain) or keras.backend.backend() != "tensorflow":
             return super().call(inputs)
-        return self.activation(_depthwise(inputs, self.kernel, self.strides[0]))
+        return self.activation(
+            depthwise_convolution(inputs, self.kernel, self.strides[0])
+        )
 
 
 def same_padding(size_px: int, kernel_size: int, stride: int) -> tuple[int, int]:
@@ -69,7 +62,40 @@ def same_padding(size_px: int, kernel_size: int, stride: int) -> tuple[int, int]
     return total // 2, total - total // 2
 
 
-def _depthwise(inputs, kernel, stride):
+def pointwise_product(inputs, kernel, *, groups=1):
+    """Returns a 1x1 convolution as a matrix product.
+
+    Args:
+        inputs: `[B, H, W, C]`, all but B known.
+        kernel: `[1, 1, C / groups, F]`.
+        groups: Of channels that do not mix.
+
+    Returns:
+        `[B, H, W, F]`.
+    """
+    _, height, width, channels = inputs.shape
+    filters = kernel.shape[-1]
+    if groups == 1:
+        kernel = ops.reshape(kernel, (channels, filters))
+        outputs = ops.matmul(ops.reshape(inputs, (-1, channels)), kernel)
+    else:
+        sizes = (channels // groups, groups, filters // groups)
+        grouped = ops.reshape(inputs, (-1, groups, sizes[0]))
+        outputs = ops.einsum("ngc,cgo->ngo", grouped, ops.reshape(kernel, sizes))
+    return ops.reshape(outputs, (-1, height, width, filters))
+
+
+def depthwise_convolution(inputs, kernel, stride):
+    """Returns a SAME-padded depthwise convolution with cheap gradients, on TensorFlow.
+
+    Args:
+        inputs: `[B, H, W, C]`, all but B known.
+        kernel: `[k, k, C, 1]`.
+        stride: Of both axes.
+
+    Returns:
+        `[B, H', W', C]`.
+    """
     import tensorflow as tf  # only here: the layer falls back on other backends
 
     strides = [1, stride, stride, 1]

@@ -6,7 +6,8 @@ al., ProxylessNAS, arXiv:1812.00332, section 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -15,10 +16,17 @@ from keras import ops
 
 from mobilenas_tf.block_space import BlockSpace, Place
 from mobilenas_tf.layers.choices import OperatorChoice, Sampling
+from mobilenas_tf.layers.shared_kernels import (
+    KernelStore,
+    SlicedDepthwise,
+    SlicedPointwise,
+    pointwise_role,
+)
 from mobilenas_tf.models.compact import build_network, build_part
 from mobilenas_tf.models.layer_maker import layer_name
 from mobilenas_tf.models.layer_set import FUSED, LayerSet
 from mobilenas_tf.models.network_io import network_weights
+from mobilenas_tf.spec import InvertedResidual
 
 Tensor = Any
 
@@ -31,6 +39,7 @@ class MixedPlace(keras.layers.Layer):
         place: Place,
         *,
         sampling: Sampling,
+        has_shared_kernels: bool = False,
         layer_set: LayerSet = FUSED,
         batch_norm_momentum: float = 0.99,
         **kwargs,
@@ -40,12 +49,17 @@ class MixedPlace(keras.layers.Layer):
         Args:
             place: Where it stands.
             sampling: Whether all candidates run, or while training the drawn one only.
+            has_shared_kernels: Whether candidates use slices of the same convolution
+                kernels, instead of kernels of their own.
             layer_set: Of the candidates.
             batch_norm_momentum: Of the candidates.
             **kwargs: `name`.
         """
         super().__init__(**kwargs)
         self.sampling = sampling
+        self.kernels = KernelStore(name=layer_name(place.path, "kernels"))
+        if has_shared_kernels:
+            layer_set = _sharing(self.kernels, place, layer_set)
         self.candidates = [
             None
             if candidate.block is None
@@ -105,6 +119,7 @@ class BlockSupernet(keras.Model):
         space: BlockSpace,
         *,
         sampling: Sampling = "mixture",
+        has_shared_kernels: bool = False,
         layer_set: LayerSet = FUSED,
         batch_norm_momentum: float = 0.99,
         dropout_rate: float = 0.0,
@@ -117,6 +132,7 @@ class BlockSupernet(keras.Model):
         Args:
             space: Whose networks they are.
             sampling: See `MixedPlace`.
+            has_shared_kernels: As there.
             layer_set: The flavour of the layers.
             batch_norm_momentum: Share of the moving statistics that each step keeps.
             dropout_rate: Before the classifier, while training.
@@ -130,7 +146,11 @@ class BlockSupernet(keras.Model):
         self.stem = build_part("stem", space.stem, 3, space.image_size_px, **options)
         self.places = {
             place.path: MixedPlace(
-                place, sampling=sampling, name=layer_name(place.path), **options
+                place,
+                sampling=sampling,
+                has_shared_kernels=has_shared_kernels,
+                name=layer_name(place.path),
+                **options,
             )
             for place in space.places
         }
@@ -188,6 +208,52 @@ class BlockSupernet(keras.Model):
         return [v for v in self.trainable_variables if id(v) not in own]
 
 
+def _sharing(store: KernelStore, place: Place, layer_set: LayerSet) -> LayerSet:
+    """Returns a set whose convolutions use the store's kernels, made large enough.
+
+    Raises:
+        ValueError: If a candidate has explicit padding.
+    """
+    largest: dict[str, tuple[int, ...]] = {}
+    for candidate in place.candidates:
+        block = candidate.block
+        if not isinstance(block, InvertedResidual):
+            continue
+        if block.padding_px is not None:
+            raise ValueError(
+                "has_shared_kernels must be False with explicit padding. "
+                f"Received: {candidate.name} at {place.path}"
+            )
+        for role, shape in _kernel_shapes(block, place.in_channels):
+            known = largest.get(role, shape)
+            largest[role] = tuple(map(max, known, shape))
+    for role, shape in largest.items():
+        store.reserve(role, shape)
+    return dataclasses.replace(
+        layer_set,
+        pointwise_convolution=store.pointwise,
+        depthwise_convolution=store.depthwise,
+    )
+
+
+def _kernel_shapes(
+    block: InvertedResidual, in_channels: int
+) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
+    """Yields role and shape of a block's convolution kernels."""
+    total = 0
+    for branch in block.branches:
+        width = branch.channels if block.has_expansion else in_channels
+        total += width
+        if block.has_expansion:
+            groups = block.expansion_groups
+            role = pointwise_role("expand", groups)
+            yield role, (1, 1, in_channels // groups, width)
+        yield "depthwise", (branch.kernel_size, branch.kernel_size, width, 1)
+    groups = block.projection_groups
+    role = pointwise_role("project", groups)
+    yield role, (1, 1, total // groups, block.out_channels)
+
+
 def hard_weights(
     space: BlockSpace, genotype: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
@@ -210,7 +276,7 @@ def inherit_weights(
     """
     space = supernet.space
     network = build_network(space.resolve(genotype))
-    sources: dict[str, keras.Variable] = {}
+    sources: dict[str, Tensor] = {}
     for part in (supernet.stem, supernet.head):
         sources |= network_weights(part)
     for path, position in space.path_in_network(genotype).items():
@@ -218,8 +284,18 @@ def inherit_weights(
         prefix, target = f"{candidate.name}.", f"{layer_name(position)}."
         sources |= {
             target + key.removeprefix(prefix): variable
-            for key, variable in network_weights(candidate).items()
+            for key, variable in _candidate_weights(candidate).items()
         }
     for key, variable in network_weights(network).items():
         variable.assign(sources[key])
     return network
+
+
+def _candidate_weights(candidate: keras.Model) -> dict[str, Tensor]:
+    """Returns a candidate's weights by name, its slices of shared kernels too."""
+    slices = {
+        f"{layer.name}/kernel": layer.kernel
+        for layer in candidate.layers
+        if isinstance(layer, SlicedPointwise | SlicedDepthwise)
+    }
+    return slices | network_weights(candidate)

@@ -77,7 +77,7 @@ def build_network(
 
 def build_part(
     path: str,
-    part: Block | Head,
+    part: Block | Head | SqueezeExcite,
     in_channels: int,
     in_size_px: int,
     *,
@@ -86,11 +86,11 @@ def build_part(
     batch_norm_epsilon: float = 1e-3,
     dropout_rate: float = 0.0,
 ) -> Any:
-    """Returns one block, or a classifier's head, as a model of its own.
+    """Returns a block, a squeeze-excite or a classifier's head as a model of its own.
 
     Args:
         path: What the names of its layers begin with.
-        part: The block or head.
+        part: What it is.
         in_channels: Channels of its input.
         in_size_px: Height and width of its input.
         layer_set: See `build_network`, as for all that follow.
@@ -114,6 +114,8 @@ def build_part(
     elif isinstance(part, InvertedResidual):
         branches = _branches(maker, path, part, FeatureMap(x))
         outputs = _inverted_residual(maker, path, part, FeatureMap(x), branches).x
+    elif isinstance(part, SqueezeExcite):
+        outputs = _squeeze_excite(maker, path, part, x)
     elif isinstance(part, Convolution):
         outputs = _convolution(maker, path, part, x).x
     else:

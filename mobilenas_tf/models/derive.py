@@ -11,15 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mobilenas_tf.costs.ops import Count
+from mobilenas_tf.costs.space_cost import CostFunction
 from mobilenas_tf.layers.gates import HARD_LOGIT
-from mobilenas_tf.models.supernet import Supernet, removable_kernels
-from mobilenas_tf.space import SearchSpace, required_kernels
+from mobilenas_tf.models.supernet import Supernet
+from mobilenas_tf.space import (
+    SearchSpace,
+    removable_kernels,
+    required_kernels,
+    with_presence,
+)
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.widths import resize
 
-# `{width path: channels} -> cost`
-CostFunction = Callable[[Mapping[str, Count]], Count]
 _Step = tuple[float, str, int]  # (value, width path, rung that it starts from)
 
 
@@ -103,7 +106,7 @@ def select_channels(
         if not fits(levels):
             raise ValueError(
                 f"budget must allow the smallest network of {space.name}. "
-                f"Received: budget={budget:,.0f}"
+                f"Received: budget={budget:,.6g}"
             )
         taken, levels = _fill(levels, _steps(ladders, levels), fits)
     last = min((value for value, _, _ in taken if value > 0.0), default=1.0)
@@ -220,15 +223,6 @@ def _first_rungs(
     for path, ladder in ladders.items():
         kept[path][ladder.order[: ladder.rungs[levels[path]]]] = True
     return kept
-
-
-def with_presence(space: SearchSpace, widths: Mapping[str, Count]) -> dict[str, Count]:
-    """Adds `<block>/presence` (0 or 1) for every block that can vanish."""
-    presence = {
-        f"{operator}/presence": int(any(widths[kernel.path] for kernel in kernels))
-        for operator, kernels in removable_kernels(space).items()
-    }
-    return {**widths, **presence}
 
 
 def harden(supernet: Supernet, selection: Selection) -> None:

@@ -14,8 +14,8 @@ from mobilenas_tf.layers.relaxations import union_probability
 from mobilenas_tf.models.compact import connect_network
 from mobilenas_tf.models.layer_maker import GateFunction, layer_name
 from mobilenas_tf.models.layer_set import FUSED, Layer, LayerSet
-from mobilenas_tf.space import SearchSpace
-from mobilenas_tf.widths import WidthGroup, width_groups
+from mobilenas_tf.space import SearchSpace, removable_kernels
+from mobilenas_tf.widths import width_groups
 
 Tensor = Any
 # (number of channels, layer name, seed) -> a gate layer
@@ -77,20 +77,6 @@ class Supernet:
                 ops.concatenate([probabilities[kernel.path] for kernel in kernels])
             )
         return widths
-
-
-def removable_kernels(space: SearchSpace) -> dict[str, list[WidthGroup]]:
-    """Returns, for every block that can vanish in the space, its kernels' groups."""
-    open_paths = {choice.path for choice in space.choices}
-    kernels: dict[str, list[WidthGroup]] = {}
-    for group in width_groups(space.supernet):
-        if group.operator is not None:
-            kernels.setdefault(group.operator, []).append(group)
-    return {
-        operator: groups
-        for operator, groups in kernels.items()
-        if open_paths.issuperset(group.path for group in groups)
-    }
 
 
 def build_supernet_model(

@@ -61,6 +61,7 @@ def _row(result: SearchResult, folder: str) -> dict[str, Any]:
         f"budget_{result.metric}": result.budget,
         "macs": result.cost.macs,
         "params": result.cost.params,
+        **({"ms": result.latency_ms} if result.metric == "ms" else {}),
         _ACCURACY: result.inherited_validation_accuracy,
         "width_scale": result.width_scale,
         "folder": folder,

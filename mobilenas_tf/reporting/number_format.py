@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 MISSING = "–"
 # What a budget may count.
-COST_NAMES = {"macs": "multiply-adds", "params": "parameters"}
+COST_NAMES = {"macs": "multiply-adds", "params": "parameters", "ms": "latency"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,10 +32,11 @@ _JSON_FILES = (*_OBJECT_FILES, "parity", "benchmark")
 class SearchResult:
     """A search's supernet, its budget, and the channels that it kept.
 
-    `budget` counts what `metric` names (`macs` or `params`). `widths` are channels,
-    `probabilities` the statistics of the gates, both by width path. The validation
-    accuracy is that of the found network with the weights that it inherited,
-    `width_scale` the factor on expected widths at which it met its budget.
+    `budget` counts what `metric` names: `macs`, `params` or `ms`. `widths` are
+    channels, `probabilities` the statistics of the gates, both by width path. The
+    validation accuracy is that of the found network with the weights that it inherited,
+    `width_scale` the factor on expected widths at which it met its budget, `latency_ms`
+    what it takes by the table of a budget in milliseconds.
     """
 
     supernet: Architecture
@@ -45,6 +46,7 @@ class SearchResult:
     probabilities: Mapping[str, Mapping[str, float]]
     inherited_validation_accuracy: float | None = None
     width_scale: float | None = None
+    latency_ms: float | None = None
 
     @property
     def cost(self) -> Cost:
@@ -137,8 +139,10 @@ def _read_search(path: Path) -> SearchResult:
     if missing := [key for key in needed if key not in plain]:
         raise ValueError(f"{path} must have the key {missing[0]!r}. It is missing")
     metric, budget, widths = plain["metric"], plain["budget"], plain["widths"]
-    if metric not in ("macs", "params"):
-        raise ValueError(f"{path}/metric must be macs or params. Received: {metric!r}")
+    if metric not in ("macs", "params", "ms"):
+        raise ValueError(
+            f"{path}/metric must be macs, params or ms. Received: {metric!r}"
+        )
     if not is_number(budget) or budget <= 0:
         raise ValueError(
             f"{path}/budget must be a positive number. Received: {budget!r}"
@@ -156,6 +160,7 @@ def _read_search(path: Path) -> SearchResult:
         plain.get("probabilities", {}),
         plain.get("inherited_validation_accuracy"),
         plain.get("width_scale"),
+        plain.get("derived_cost", {}).get("ms"),
     )
 
 

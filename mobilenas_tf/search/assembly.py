@@ -9,14 +9,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mobilenas_tf.costs.network import cost_function
 from mobilenas_tf.layers.gates import (
     BatchNormScaleGate,
     HardConcreteGate,
     LogisticSigmoidGate,
 )
 from mobilenas_tf.models.supernet import Supernet, build_supernet_model
-from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.search.config import FigsConfig
+from mobilenas_tf.search.width_budget import WidthBudget
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
@@ -36,7 +36,7 @@ class SearchAssembly:
 
     space: SearchSpace
     config: FigsConfig
-    budget: BudgetConfig
+    budget: WidthBudget
     optimizer: OptimizerConfig
     training: TrainingConfig
     objective: Objective
@@ -79,12 +79,13 @@ class SearchAssembly:
     def trainer(self) -> SearchTrainer:
         """Returns the trainer of the whole space's supernet."""
         supernet = self.supernet(self.space)
-        cost = cost_function(self.space.supernet, self.budget.metric)
-        start_cost = cost(supernet.expected_widths(supernet.priced_channels()))
+        start_cost = self.budget.cost(
+            supernet.expected_widths(supernet.priced_channels())
+        )
         trainer = SearchTrainer(
             supernet,
             self.objective,
-            expected_cost=cost,
+            expected_cost=self.budget.cost,
             schedule=budget_schedule(
                 self.config, self.budget, start_cost=float(start_cost)
             ),
@@ -101,7 +102,7 @@ class SearchAssembly:
 
 
 def budget_schedule(
-    config: FigsConfig, budget: BudgetConfig, *, start_cost: float
+    config: FigsConfig, budget: WidthBudget, *, start_cost: float
 ) -> BudgetSchedule:
     """Returns the course of the expected cost from `start_cost` on."""
     return BudgetSchedule(

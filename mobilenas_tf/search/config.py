@@ -23,29 +23,35 @@ class BudgetConfig:
     max_params: tuple[float, ...] = option(
         (), "Budget in trained parameters, e.g. 3e5, or several, as above."
     )
+    max_ms: tuple[float, ...] = option(
+        (), "Budget in milliseconds by --latency_table, or several, as above."
+    )
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        if bool(self.max_macs) == bool(self.max_params):
+        given = [name for name, value in dataclasses.asdict(self).items() if value]
+        if len(given) != 1:
             raise ValueError(
-                "exactly one of max_macs and max_params must be given. "
-                f"Received: max_macs={self.max_macs}, max_params={self.max_params}"
+                "exactly one of max_macs, max_params and max_ms must be given. "
+                f"Received: {', '.join(given) or 'none'}"
             )
         if min(self.budgets) <= 0 or len(set(self.budgets)) < len(self.budgets):
             raise ValueError(
                 f"max_{self.metric} must be distinct numbers above 0. "
-                f"Received: max_{self.metric}={self.max_macs or self.max_params}"
+                f"Received: max_{self.metric}={getattr(self, given[0])}"
             )
 
     @property
     def metric(self) -> str:
-        """Returns `macs` or `params`."""
+        """Returns `macs`, `params` or `ms`."""
+        if self.max_ms:
+            return "ms"
         return "macs" if self.max_macs else "params"
 
     @property
     def budgets(self) -> tuple[float, ...]:
         """Returns the budgets in falling order."""
-        return tuple(sorted(self.max_macs or self.max_params, reverse=True))
+        return tuple(sorted(getattr(self, f"max_{self.metric}"), reverse=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,9 +198,24 @@ class DnasConfig:
         "fbnet_32", "Space of operators: fbnet (224 px), fbnet_96 or fbnet_32."
     )
     sampling: Literal["mixture", "path"] = option(
-        "mixture",
-        "Run all candidates in a step, weighted, or only the drawn ones, which costs "
-        "as much as one network.",
+        "path",
+        "Run all candidates in a step, weighted (as FBNet does), or only the drawn "
+        "ones, which costs as much as one network.",
+    )
+    has_shared_kernels: bool = option(
+        True,
+        "Candidates of a place use slices of the same kernels (the centre of the "
+        "largest depthwise kernel, the first channels), each with batch norms of its "
+        "own, so that a step teaches all of them something. FBNet's have kernels of "
+        "their own.",
+    )
+    path_gradient: Literal["comparison", "straight_through"] = option(
+        "comparison",
+        "path: learn from the losses of several drawn networks on the same images, or "
+        "by the gradient that reaches the one drawn.",
+    )
+    num_paths: int = option(
+        8, "comparison: networks that are compared in a step, at least 2."
     )
     architecture_share: float = option(
         0.2, "Share of the training images that the choices learn by, and no weights."
@@ -238,6 +259,7 @@ class DnasConfig:
         for name in ("architecture_weight_decay", "num_samples"):
             value = getattr(self, name)
             require(value >= 0, "0 or more", name, value)
+        require(self.num_paths >= 2, "at least 2", "num_paths", self.num_paths)
         rate = self.architecture_learning_rate
         require(
             rate is None or rate > 0,
@@ -251,3 +273,9 @@ class DnasConfig:
             "warmup_fraction",
             self.warmup_fraction,
         )
+
+    @property
+    def compared_paths(self) -> int | None:
+        """Returns how many networks a step of the choices compares, None for none."""
+        is_compared = self.sampling == "path" and self.path_gradient == "comparison"
+        return self.num_paths if is_compared else None

@@ -145,6 +145,7 @@ def search_dnas(
     supernet = BlockSupernet(
         space,
         sampling=config.sampling,
+        has_shared_kernels=config.has_shared_kernels,
         batch_norm_momentum=training.batch_norm_momentum,
         dropout_rate=training.dropout_rate,
         temperature=config.temperature_start,
@@ -199,6 +200,7 @@ def _trainer(
         temperature=lambda progress: config.temperature_start * tf.pow(ratio, progress),
         total_steps=total_steps,
         cost_term=CostTerm(config.cost_loss, config.cost_alpha, config.cost_beta),
+        num_paths=config.compared_paths,
         name="operator_trainer",
     )
 

@@ -18,11 +18,13 @@ import tensorflow as tf
 from absl import logging
 
 from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.costs.space_cost import genotype_cost, narrowed_cost
 from mobilenas_tf.models.supernet import Supernet
 from mobilenas_tf.search.assembly import SearchAssembly, budget_schedule
-from mobilenas_tf.search.config import BudgetConfig, FigsConfig
+from mobilenas_tf.search.config import FigsConfig
 from mobilenas_tf.search.found import FoundNetwork, derive_network, write_found
 from mobilenas_tf.search.live_shrinking import LiveShrinking
+from mobilenas_tf.search.width_budget import WidthBudget
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
@@ -40,15 +42,14 @@ def check_search(
     space: SearchSpace,
     *,
     config: FigsConfig,
-    budget: BudgetConfig,
+    budget: WidthBudget,
     training: TrainingConfig,
 ) -> None:
-    """Raises a ValueError if gates, budgets or epochs are not for such a search.
+    """Raises a ValueError if gates or epochs are not for such a search.
 
     `search_figs` calls it; so do binaries, before they open a run folder.
     """
     check_gate(space, config)
-    check_budget(space, budget)
     # The stages are the same wherever the cost starts.
     _stage_ends(budget_schedule(config, budget, start_cost=1.0), training)
 
@@ -66,20 +67,6 @@ def check_gate(space: SearchSpace, config: FigsConfig) -> None:
             )
 
 
-def check_budget(space: SearchSpace, budget: BudgetConfig) -> None:
-    """Raises a ValueError if no network of the space can be just within a budget."""
-    smallest, largest = (
-        getattr(network_cost(space.resolve(genotype)), budget.metric)
-        for genotype in (space.smallest(), space.largest())
-    )
-    for value in budget.budgets:
-        if not smallest <= value <= largest:
-            raise ValueError(
-                f"max_{budget.metric} must be from {smallest:,} to {largest:,}, what "
-                f"the space {space.name} can reach. Received: {value:,.0f}"
-            )
-
-
 def search_figs(
     space: SearchSpace,
     task: Task,
@@ -87,7 +74,7 @@ def search_figs(
     run: RunDir,
     *,
     config: FigsConfig,
-    budget: BudgetConfig,
+    budget: WidthBudget,
     optimizer: OptimizerConfig,
     training: TrainingConfig,
 ) -> FoundNetwork:
@@ -109,8 +96,8 @@ def search_figs(
         training: Length and regularisation of the search.
 
     Raises:
-        ValueError: If the space cannot reach a budget or has widths that the gates
-            cannot decide, or if there are too few epochs for as many budgets.
+        ValueError: If the space has widths that the gates cannot decide, or if there
+            are too few epochs for as many budgets.
     """
     check_search(space, config=config, budget=budget, training=training)
     keras.utils.set_random_seed(training.seed)
@@ -130,13 +117,14 @@ def search_figs(
         space,
         build=assembly.supernet,
         make_optimizers=assembly.optimizers,
-        metric=budget.metric,
+        cost=budget.cost,
         events_path=run.path / "shrinking.json",
         # A scale near 0 closes its channel for good: nothing but L1 reaches it then.
         dead_below=0.5 if config.gate == "batch_norm_scale" else config.dead_below,
         retrace_steps=config.retrace_steps if config.live_shrinking else math.inf,
     )
-    course = _Course(shrinking, task, run, _stage_ends(trainer.schedule, training))
+    ends = _stage_ends(trainer.schedule, training)
+    course = _Course(shrinking, task, run, budget.metric, ends)
     last = run_epochs(
         trainer,
         data.train_epoch,
@@ -176,6 +164,7 @@ class _Course:
     shrinking: LiveShrinking
     task: Task
     run: RunDir
+    metric: str
     budget_at_epoch: Mapping[int, float]
     # The supernet of the last evaluation and what evaluates it.
     evaluator: tuple[Supernet, Callable[[], dict[str, float]]] | None = None
@@ -205,7 +194,7 @@ class _Course:
         """Takes a snapshot at the end of a budget's stage, then shrinks."""
         if epoch in self.budget_at_epoch:
             budget = self.budget_at_epoch[epoch]
-            folder = f"{SNAPSHOTS}/{budget:.0f}_{self.shrinking.metric}"
+            folder = f"{SNAPSHOTS}/{budget:.10g}_{self.metric}"
             self.write_network(budget, folder)
         return self.shrinking.after_epoch(epoch)
 
@@ -215,15 +204,19 @@ class _Course:
 
     def write_network(self, budget: float, folder: str) -> FoundNetwork:
         """Derives the network of a budget and writes it into a folder of the run's."""
-        metric = self.shrinking.metric
-        found = derive_network(self.supernet, metric=metric, budget=budget)
+        space = self.shrinking.space
+        cost = narrowed_cost(space, self.shrinking.cost, self.supernet.space)
+        found = derive_network(self.supernet, cost=cost, budget=budget)
         figures = self.task.evaluator(found.network)()
         write_found(
             self.run.path / folder,
             found,
-            self.shrinking.space,
-            metric=metric,
+            space,
+            metric=self.metric,
             budget=budget,
+            budget_cost=genotype_cost(
+                self.supernet.space, cost, found.selection.widths
+            ),
             figures={self.task.score: figures[self.task.score]},
         )
         return found

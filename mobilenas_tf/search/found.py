@@ -10,8 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from mobilenas_tf.costs.network import cost_function, network_cost
+from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.costs.ops import Cost
+from mobilenas_tf.costs.space_cost import CostFunction, whole_widths
 from mobilenas_tf.json_io import write_json
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.derive import (
@@ -44,19 +45,21 @@ class FoundNetwork:
         return network_cost(self.architecture)
 
 
-def derive_network(supernet: Supernet, *, metric: str, budget: float) -> FoundNetwork:
+def derive_network(
+    supernet: Supernet, *, cost: CostFunction, budget: float
+) -> FoundNetwork:
     """Returns the network of a supernet's likeliest channels within the budget.
 
     Args:
         supernet: A trained one.
-        metric: `macs` or `params`.
+        cost: Of its networks.
         budget: Largest allowed cost.
     """
     space = supernet.space
     selection = select_channels(
         space,
         {path: np.asarray(p) for path, p in supernet.priced_channels().items()},
-        cost=cost_function(space.supernet, metric),
+        cost=cost,
         budget=budget,
     )
     architecture = derived_architecture(space, selection, name=f"{space.name}_found")
@@ -72,6 +75,7 @@ def write_found(
     *,
     metric: str,
     budget: float,
+    budget_cost: float,
     figures: Mapping[str, float],
 ) -> None:
     """Writes `architecture.json`, the inherited weights and `search.json`.
@@ -82,6 +86,7 @@ def write_found(
         space: The space with which the search began.
         metric: What the budget counts.
         budget: The budget.
+        budget_cost: What the found network costs of it.
         figures: Of the found network with its inherited weights; they are written with
             `inherited_` in front of their names.
     """
@@ -93,7 +98,11 @@ def write_found(
         "budget": budget,
         "supernet": space.supernet,
         "supernet_cost": {"macs": whole.macs, "params": whole.params},
-        "derived_cost": {"macs": cost.macs, "params": cost.params},
+        "derived_cost": {
+            "macs": cost.macs,
+            "params": cost.params,
+            metric: budget_cost,
+        },
         **{f"inherited_{name}": value for name, value in figures.items()},
         "width_scale": found.selection.width_scale,
         "widths": whole_widths(space, found.selection.widths),
@@ -104,11 +113,6 @@ def write_found(
         folder, found.architecture, found.network, weights_file=INHERITED_WEIGHTS
     )
     write_json(folder / "search.json", document)
-
-
-def whole_widths(space: SearchSpace, widths: Mapping[str, int]) -> dict[str, int]:
-    """Returns widths for every decision of a space; one that has vanished is 0."""
-    return {choice.path: widths.get(choice.path, 0) for choice in space.choices}
 
 
 def _summary(space: SearchSpace, probabilities: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,12 +21,17 @@ import keras
 import numpy as np
 import tqdm
 
-from mobilenas_tf.costs.network import cost_function, network_cost
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.costs.space_cost import (
+    CostFunction,
+    genotype_cost,
+    narrowed_cost,
+    whole_widths,
+)
 from mobilenas_tf.json_io import read_json, write_json
 from mobilenas_tf.models.derive import Selection, select_live_channels
 from mobilenas_tf.models.supernet import Supernet
 from mobilenas_tf.models.weight_transfer import VariableCut, variable_cuts
-from mobilenas_tf.search.found import whole_widths
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.training.optimizers import carry_state
 from mobilenas_tf.training.search_trainer import SearchTrainer
@@ -47,7 +52,7 @@ class LiveShrinking:
         space: The whole space.
         build: Makes the supernet of a space.
         make_optimizers: Makes the optimizers of a supernet's weights and gates.
-        metric: What the budget counts.
+        cost: Of the whole space, in the unit of the budget.
         events_path: JSON file of the cuts so far.
         dead_below: Keep probability under which a channel is surely dead.
         retrace_steps: What going on with another network costs, in training steps.
@@ -57,7 +62,7 @@ class LiveShrinking:
     space: SearchSpace
     build: Callable[[SearchSpace], Supernet]
     make_optimizers: Callable[[Supernet], Optimizers]
-    metric: str
+    cost: CostFunction
     events_path: Path
     dead_below: float
     retrace_steps: float
@@ -82,7 +87,8 @@ class LiveShrinking:
         # What is left must still be able to fill the budget.
         progress = steps_done / self.trainer.total_steps
         budget = self.trainer.schedule.budget_after(progress)
-        if getattr(after, self.metric) < budget:
+        widths = whole_widths(self.space, space.largest())
+        if genotype_cost(self.space, self.cost, widths) < budget:
             return False
         self._go_on_with(self.build(space), selection)
         event = {"epoch": epoch, "macs": after.macs, "widths": self._widths()}
@@ -118,7 +124,7 @@ class LiveShrinking:
         weight_optimizer, architecture_optimizer = self.make_optimizers(supernet)
         self.trainer.adopt(
             supernet,
-            cost_function(supernet.space.supernet, self.metric),
+            narrowed_cost(self.space, self.cost, supernet.space),
             weight_optimizer=weight_optimizer,
             architecture_optimizer=architecture_optimizer,
         )

@@ -7,7 +7,7 @@ of a search that of `search.dnas`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -22,6 +22,7 @@ from mobilenas_tf.training.two_optimizers import (
 )
 
 CostLoss = Literal["budget", "product", "sum"]
+_TINY = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,7 @@ class OperatorTrainer(TwoOptimizerTrainer):
         temperature: Callable[[tf.Tensor], tf.Tensor],
         total_steps: int,
         cost_term: CostTerm,
+        num_paths: int | None = None,
         **kwargs,
     ):
         """Wraps a supernet.
@@ -82,6 +84,8 @@ class OperatorTrainer(TwoOptimizerTrainer):
             temperature: `progress -> temperature` of all choices.
             total_steps: Steps of the whole search; progress is measured in them.
             cost_term: How the cost joins the loss.
+            num_paths: Drawn networks that the choices learn from by comparing their
+                losses; None lets them learn by the gradient through the supernet.
             **kwargs: `name`.
         """
         super().__init__(**kwargs)
@@ -92,6 +96,7 @@ class OperatorTrainer(TwoOptimizerTrainer):
         self.temperature = temperature
         self.total_steps = total_steps
         self.cost_term = cost_term
+        self.num_paths = num_paths
         self.controller = PenaltyController(total_steps=total_steps, name="controller")
         self.controller.build()
         self.means = step_means(objective)
@@ -136,10 +141,14 @@ class OperatorTrainer(TwoOptimizerTrainer):
             target,
             tf.constant(1.0),
         )
+        compared = self._compare(images, targets) if self.num_paths else None
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
-            outputs = self.supernet(images, training=True)
-            loss, _ = self.objective.loss(outputs, *targets)
+            if compared is None:
+                outputs = self.supernet(images, training=True)
+                loss, _ = self.objective.loss(outputs, *targets)
+            else:
+                loss = expected_loss(*compared, self.supernet.probabilities())
             cost = self.costs.expected(self.supernet.probabilities())
             loss = self.cost_term.join(
                 loss, cost, target, strength / self.schedule.start_cost
@@ -147,3 +156,61 @@ class OperatorTrainer(TwoOptimizerTrainer):
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         self.architecture_optimizer.apply(gradients, variables)
         return strength
+
+    def _compare(
+        self, images: Any, targets: Any
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns the losses `[P]` of P drawn networks, and what was drawn."""
+
+        def one(_: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+            weights = self.supernet.sample()
+            outputs = self.supernet(images, weights=weights, training=True)
+            loss, _ = self.objective.loss(outputs, *targets)
+            return loss, weights
+
+        logits = self.supernet.architecture_variables
+        paths = self.supernet.choices
+        drawn = {
+            path: tf.TensorSpec(each.shape, tf.float32)
+            for path, each in zip(paths, logits, strict=True)
+        }
+        return tf.map_fn(
+            one,
+            tf.range(self.num_paths),
+            fn_output_signature=(tf.TensorSpec((), tf.float32), drawn),
+            parallel_iterations=1,
+        )
+
+
+def expected_loss(
+    losses: tf.Tensor,
+    drawn: Mapping[str, tf.Tensor],
+    probabilities: Mapping[str, tf.Tensor],
+) -> tf.Tensor:
+    """Returns the mean of sampled losses `[]`, with the gradient of its expectation.
+
+    `d E[L] / d logits` is estimated by `1 / (P - 1) sum_k (L_k - mean(L)) d log p_k`,
+    p_k being the probability of the k-th network: without bias, as the mean of the
+    others is a baseline that does not depend on it.
+
+    Source: Kool et al., Buy 4 REINFORCE samples, get a baseline for free, ICLR 2019
+    workshop, equation 8.
+
+    Args:
+        losses: `[P]`, of P networks on the same images, P of 2 or more.
+        drawn: `{place: [P, N]}`, one-hot.
+        probabilities: `{place: [N]}`.
+    """
+    log_p = tf.add_n(
+        [
+            tf.reduce_sum(
+                tf.stop_gradient(drawn[path]) * tf.math.log(p + _TINY), axis=-1
+            )
+            for path, p in probabilities.items()
+        ]
+    )
+    losses = tf.stop_gradient(losses)
+    mean = tf.reduce_mean(losses)
+    others = tf.cast(tf.size(losses) - 1, losses.dtype)
+    surrogate = tf.reduce_sum((losses - mean) * log_p) / others
+    return mean + surrogate - tf.stop_gradient(surrogate)

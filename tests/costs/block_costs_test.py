@@ -5,12 +5,12 @@ import pytest
 
 from mobilenas_tf.block_spaces import named_block_space
 from mobilenas_tf.costs.block_costs import BlockCosts, block_costs, most_probable
+from mobilenas_tf.costs.latency_parts import space_parts
 from mobilenas_tf.costs.latency_table import (
     CALL,
     Calibration,
     LatencyEntry,
     LatencyTable,
-    space_parts,
 )
 from mobilenas_tf.costs.network import network_cost
 from tests.costs.latency_table_test import CONDITIONS

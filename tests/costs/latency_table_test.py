@@ -10,17 +10,15 @@ from mobilenas_tf.costs.latency_fit import (
     linear_fit,
     prediction_error,
 )
+from mobilenas_tf.costs.latency_parts import Part, network_parts, space_parts
 from mobilenas_tf.costs.latency_table import (
     CALL,
     Calibration,
     Conditions,
     LatencyEntry,
     LatencyTable,
-    Part,
     check_conditions,
-    network_parts,
     read_latency_table,
-    space_parts,
     write_latency_table,
 )
 from mobilenas_tf.costs.network import layer_costs

@@ -8,11 +8,11 @@ from export.config import BenchmarkConfig, DeviceConfig
 from export.interpreter import count_operators, load_interpreter
 from export.latency_builder import measure_missing, measure_networks, probe
 from mobilenas_tf.block_spaces import named_block_space
+from mobilenas_tf.costs.latency_parts import space_parts
 from mobilenas_tf.costs.latency_table import (
     CALL,
     LatencyEntry,
     LatencyTable,
-    space_parts,
 )
 
 CONFIG = BenchmarkConfig(repeats=3, runs=5, warmup_runs=1, memory=False)

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import keras
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 from mobilenas_tf.models.block_supernet import (
     BlockSupernet,
+    MixedPlace,
     hard_weights,
     inherit_weights,
 )
@@ -18,10 +20,18 @@ PATHS = [place.path for place in SPACE.places]
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype("float32")
 
 
-@pytest.fixture(scope="module", params=["mixture", "path"])
+@pytest.fixture(
+    scope="module", params=[("mixture", False), ("path", False), ("path", True)]
+)
 def supernet(request):
     keras.utils.set_random_seed(0)
-    supernet = BlockSupernet(SPACE, sampling=request.param, batch_norm_momentum=0.5)
+    sampling, has_shared_kernels = request.param
+    supernet = BlockSupernet(
+        SPACE,
+        sampling=sampling,
+        has_shared_kernels=has_shared_kernels,
+        batch_norm_momentum=0.5,
+    )
     for seed in range(5):  # statistics of every candidate
         genotype = SPACE.sample(np.random.default_rng(seed))
         supernet(IMAGES, weights=tensors(genotype), training=True)
@@ -143,3 +153,42 @@ def test_weights_and_choices_are_all_there_is():
     assert len(supernet.architecture_variables) == len(PATHS)
     trainable = len(supernet.trainable_variables)
     assert len(supernet.weight_variables) == trainable - len(PATHS)
+
+
+def test_shared_kernels_are_as_large_as_the_largest_slice_and_all_there_is():
+    supernet = BlockSupernet(SPACE, sampling="path", has_shared_kernels=True)
+    supernet(IMAGES)
+    first = supernet.places[PATHS[0]]  # k3_e1, k5_e3, k3_e1_g2
+    assert {role: kernel.shape for role, kernel in first.kernels.kernels.items()} == {
+        "expand": (1, 1, 8, 24),
+        "depthwise": (5, 5, 24, 1),
+        "project": (1, 1, 24, 8),
+        "project_g2": (1, 1, 4, 8),
+    }
+    for candidate in candidates_of(supernet):
+        assert not any("kernel" in v.name for v in candidate.trainable_variables)
+
+
+def test_a_smaller_candidate_moves_its_slice_of_a_shared_kernel_only():
+    supernet = BlockSupernet(SPACE, sampling="path", has_shared_kernels=True)
+    supernet(IMAGES)
+    kernel = supernet.places[PATHS[0]].kernels.kernels["depthwise"]
+    with tf.GradientTape() as tape:
+        outputs = supernet(IMAGES, weights=tensors(GENOTYPES[0]), training=True)
+        loss = tf.reduce_sum(outputs**2)
+    gradient = np.array(tape.gradient(loss, kernel.value))  # of k3_e1
+    inside = gradient[1:4, 1:4, :8]
+    assert np.all(np.any(inside != 0, axis=2))
+    gradient[1:4, 1:4, :8] = 0
+    assert not np.any(gradient)
+
+
+def test_explicit_padding_is_refused_with_shared_kernels():
+    place = SPACE.places[0]
+    candidate = place.candidates[0]
+    block = dataclasses.replace(candidate.block, padding_px=1, has_residual=False)
+    padded = dataclasses.replace(
+        place, candidates=(dataclasses.replace(candidate, block=block),)
+    )
+    with pytest.raises(ValueError, match="has_shared_kernels must be False.*k3_e1 at"):
+        MixedPlace(padded, sampling="path", has_shared_kernels=True)

@@ -6,10 +6,9 @@ from mobilenas_tf.models.derive import (
     derived_architecture,
     harden,
     select_channels,
-    with_presence,
 )
 from mobilenas_tf.models.supernet import build_supernet_model
-from mobilenas_tf.space import required_kernels
+from mobilenas_tf.space import required_kernels, with_presence
 from mobilenas_tf.spaces import TABLES, named_space
 from mobilenas_tf.widths import width_groups
 from tests.models.random_networks import (

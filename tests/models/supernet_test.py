@@ -8,11 +8,8 @@ import tensorflow as tf
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.layers.gates import HardConcreteGate, LogisticSigmoidGate
 from mobilenas_tf.models.compact import build_network
-from mobilenas_tf.models.supernet import (
-    build_supernet_model,
-    removable_kernels,
-)
-from mobilenas_tf.space import SearchSpace, width_space
+from mobilenas_tf.models.supernet import build_supernet_model
+from mobilenas_tf.space import SearchSpace, removable_kernels, width_space
 from mobilenas_tf.spec import (
     Architecture,
     Branch,

@@ -18,13 +18,13 @@ def test_budgets_name_their_metric_and_fall():
     [
         (
             {},
-            "exactly one of max_macs and max_params must be given. "
-            "Received: max_macs=(), max_params=()",
+            "exactly one of max_macs, max_params and max_ms must be given. "
+            "Received: none",
         ),
         (
             {"max_macs": (1.0,), "max_params": (2.0,)},
-            "exactly one of max_macs and max_params must be given. "
-            "Received: max_macs=(1.0,), max_params=(2.0,)",
+            "exactly one of max_macs, max_params and max_ms must be given. "
+            "Received: max_macs, max_params",
         ),
         (
             {"max_macs": (0.0,)},

@@ -5,20 +5,22 @@ import numpy as np
 import pytest
 
 from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.costs.width_latency import width_parts
 from mobilenas_tf.json_io import read_architecture, read_json
 from mobilenas_tf.models.network_io import INHERITED_WEIGHTS, load_network
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.search.figs import (
-    check_budget,
     check_gate,
     check_search,
     search_figs,
 )
+from mobilenas_tf.search.width_budget import width_budget
 from mobilenas_tf.space import SearchSpace, width_space
 from mobilenas_tf.spec import SqueezeExcite
 from mobilenas_tf.training.classification import classification_task
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.run_dir import RunDir
+from tests.costs.operator_latencies import CALL_MS, table_of_macs
 from tests.training.synthetic import colour_data, small_space
 
 SPACE = small_space()
@@ -27,7 +29,9 @@ LARGEST = network_cost(SPACE.supernet)
 SMALLEST = network_cost(SPACE.resolve(SPACE.smallest()))
 
 
-def search(path, budget, *, space=SPACE, data=None, epochs=EPOCHS, **options):
+def search(
+    path, budget, *, space=SPACE, data=None, epochs=EPOCHS, table=None, **options
+):
     data = data or colour_data(num_train=128)
     return search_figs(
         space,
@@ -35,7 +39,7 @@ def search(path, budget, *, space=SPACE, data=None, epochs=EPOCHS, **options):
         data,
         RunDir(path),
         config=FigsConfig(**options),
-        budget=budget,
+        budget=width_budget(space, budget, table),
         optimizer=OptimizerConfig(learning_rate=0.5),
         training=TrainingConfig(
             epochs=epochs, dropout_rate=0.0, batch_norm_momentum=0.8
@@ -149,7 +153,7 @@ def test_a_budget_out_of_reach_is_refused_with_what_is_in_reach(metric, outside)
     smallest, largest = getattr(SMALLEST, metric), getattr(LARGEST, metric)
     budget = smallest - 1 if outside == "below" else largest + 1
     with pytest.raises(ValueError) as error:
-        check_budget(SPACE, BudgetConfig(**{f"max_{metric}": (budget,)}))
+        width_budget(SPACE, BudgetConfig(**{f"max_{metric}": (budget,)}))
     assert str(error.value) == (
         f"max_{metric} must be from {smallest:,} to {largest:,}, what the space small "
         f"can reach. Received: {budget:,}"
@@ -159,7 +163,8 @@ def test_a_budget_out_of_reach_is_refused_with_what_is_in_reach(metric, outside)
 @pytest.mark.parametrize("metric", ["macs", "params"])
 def test_budgets_at_both_ends_are_accepted(metric):
     for cost in (SMALLEST, LARGEST):
-        check_budget(SPACE, BudgetConfig(**{f"max_{metric}": (getattr(cost, metric),)}))
+        value = getattr(cost, metric)
+        width_budget(SPACE, BudgetConfig(**{f"max_{metric}": (value,)}))
 
 
 def test_a_refused_search_leaves_nothing_behind(tmp_path):
@@ -221,7 +226,7 @@ def test_what_cannot_be_searched_is_told_without_a_search(gate, shares, epochs, 
         check_search(
             space,
             config=FigsConfig(gate=gate, warmup_fraction=0.1),
-            budget=BudgetConfig(max_macs=budgets),
+            budget=width_budget(space, BudgetConfig(max_macs=budgets)),
             training=TrainingConfig(epochs=epochs),
         )
 
@@ -231,10 +236,11 @@ def test_the_shortest_search_has_a_whole_epoch_for_each_of_several_budgets(
     shares, epochs
 ):
     # Stages of 5 epochs end at 0.5 + 1.5 = 2, 3.5 and 5.
+    budgets = tuple(share * LARGEST.macs for share in shares)
     check_search(
         SPACE,
         config=FigsConfig(warmup_fraction=0.1),
-        budget=BudgetConfig(max_macs=tuple(share * LARGEST.macs for share in shares)),
+        budget=width_budget(SPACE, BudgetConfig(max_macs=budgets)),
         training=TrainingConfig(epochs=epochs),
     )
 
@@ -300,3 +306,23 @@ def test_too_few_epochs_for_the_budgets_are_refused(tmp_path):
     with pytest.raises(ValueError, match="each of the 3 budgets a whole epoch"):
         search(tmp_path, BudgetConfig(max_macs=budgets), epochs=3)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_search_meets_a_budget_in_milliseconds(tmp_path):
+    table = table_of_macs(width_parts(SPACE))
+    ms = CALL_MS + 1e-6 * 0.4 * LARGEST.macs
+    found = search(tmp_path, BudgetConfig(max_ms=(ms,)), table=table)
+    latency = CALL_MS + 1e-6 * found.cost.macs
+    assert latency <= ms
+    assert found.cost.macs >= 0.9 * 0.4 * LARGEST.macs
+    document = read_json(tmp_path / "search.json")
+    assert (document["metric"], document["budget"]) == ("ms", ms)
+    assert document["derived_cost"]["ms"] == pytest.approx(latency, rel=1e-4)
+
+
+def test_a_budget_in_milliseconds_out_of_reach_names_both_ends():
+    table = table_of_macs(width_parts(SPACE))
+    words = "max_ms must be from 0.50.* to 0.5.*, what the space small can reach"
+    with pytest.raises(ValueError, match=words):
+        width_budget(SPACE, BudgetConfig(max_ms=(0.1,)), table)

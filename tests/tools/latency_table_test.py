@@ -9,12 +9,12 @@ import pytest
 from export.config import BenchmarkConfig, DeviceConfig
 from export.latency_builder import probe
 from mobilenas_tf.block_spaces import named_block_space
+from mobilenas_tf.costs.latency_parts import space_parts
 from mobilenas_tf.costs.latency_table import (
     CALL,
     LatencyEntry,
     LatencyTable,
     read_latency_table,
-    space_parts,
     write_latency_table,
 )
 from tests.tools.run_binary import run_binary

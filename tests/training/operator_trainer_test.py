@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,11 @@ from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.models.block_supernet import BlockSupernet
 from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.classification import classification_objective
-from mobilenas_tf.training.operator_trainer import CostTerm, OperatorTrainer
+from mobilenas_tf.training.operator_trainer import (
+    CostTerm,
+    OperatorTrainer,
+    expected_loss,
+)
 from tests.small_block_space import small_block_space
 
 SPACE = small_block_space()
@@ -22,7 +28,9 @@ def batch(count):
     return tf.constant(images), tf.constant(labels), tf.ones(count)
 
 
-def make_trainer(*, budget=None, warmup=0.0, total_steps=20, sampling="mixture"):
+def make_trainer(
+    *, budget=None, warmup=0.0, total_steps=20, sampling="mixture", num_paths=None
+):
     keras.utils.set_random_seed(0)
     supernet = BlockSupernet(SPACE, sampling=sampling, temperature=1.0)
     supernet(tf.zeros((1, 8, 8, 3)))
@@ -40,6 +48,7 @@ def make_trainer(*, budget=None, warmup=0.0, total_steps=20, sampling="mixture")
         temperature=lambda progress: 2.0 - progress,
         total_steps=total_steps,
         cost_term=CostTerm(),
+        num_paths=num_paths,
     )
     trainer.compile(keras.optimizers.SGD(0.1), keras.optimizers.Adam(0.5))
     return trainer
@@ -49,9 +58,11 @@ def values(variables):
     return [np.array(variable) for variable in variables]
 
 
-@pytest.mark.parametrize("sampling", ["mixture", "path"])
-def test_weights_and_choices_learn_from_batches_of_their_own(sampling):
-    trainer = make_trainer(warmup=0.1, sampling=sampling)
+@pytest.mark.parametrize(
+    ("sampling", "num_paths"), [("mixture", None), ("path", None), ("path", 4)]
+)
+def test_weights_and_choices_learn_from_batches_of_their_own(sampling, num_paths):
+    trainer = make_trainer(warmup=0.1, sampling=sampling, num_paths=num_paths)
     supernet = trainer.supernet
     step = tf.function(trainer.train_step)
     weights, logits = (
@@ -100,3 +111,31 @@ def test_the_cost_joins_the_loss_by_the_papers_formulas():
     )
     total = CostTerm("sum", alpha=0.5)
     assert float(total.join(loss, cost, target, strength)) == pytest.approx(2.25)
+
+
+def test_compared_losses_have_the_gradient_of_the_expected_loss_in_the_mean():
+    # Every triple of candidates of one place, weighted by its probability.
+    logits = tf.Variable([0.3, -0.5, 1.0])
+    candidate_loss = np.array([1.0, 3.0, 2.0], np.float32)
+    p = tf.nn.softmax(logits).numpy()
+    mean = np.zeros(3)
+    for triple in itertools.product(range(3), repeat=3):
+        drawn = tf.one_hot(triple, 3)
+        with tf.GradientTape() as tape:
+            loss = expected_loss(
+                tf.constant(candidate_loss[list(triple)]),
+                {"place": drawn},
+                {"place": tf.nn.softmax(logits)},
+            )
+        assert float(loss) == pytest.approx(candidate_loss[list(triple)].mean())
+        mean += np.prod(p[list(triple)]) * np.array(tape.gradient(loss, logits))
+    # d/dlogit_i sum_j p_j L_j = p_i (L_i - sum_j p_j L_j)
+    np.testing.assert_allclose(mean, p * (candidate_loss - p @ candidate_loss), 1e-5)
+
+
+def test_equal_losses_move_no_choice():
+    logits = tf.Variable([0.3, -0.5])
+    with tf.GradientTape() as tape:
+        p = {"place": tf.nn.softmax(logits)}
+        loss = expected_loss(tf.constant([2.0, 2.0]), {"place": tf.eye(2)}, p)
+    np.testing.assert_array_equal(tape.gradient(loss, logits), [0.0, 0.0])

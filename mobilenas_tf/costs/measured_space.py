@@ -1,0 +1,118 @@
+"""Named spaces and networks as a latency table sees them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mobilenas_tf.block_space import BlockSpace
+from mobilenas_tf.block_spaces import TABLES as BLOCK_TABLES
+from mobilenas_tf.block_spaces import named_block_space
+from mobilenas_tf.costs.latency_parts import Part, network_parts, space_parts
+from mobilenas_tf.costs.latency_table import LatencyTable
+from mobilenas_tf.costs.network import layer_costs
+from mobilenas_tf.costs.space_cost import genotype_cost
+from mobilenas_tf.costs.width_latency import (
+    network_latency_ms,
+    width_latency,
+    width_parts,
+)
+from mobilenas_tf.names import lookup
+from mobilenas_tf.space import SearchSpace
+from mobilenas_tf.spaces import TABLES as WIDTH_TABLES
+from mobilenas_tf.spaces import named_space
+from mobilenas_tf.spec import Architecture
+from mobilenas_tf.zoo import ZOO, zoo_architecture
+
+SPACES = (*BLOCK_TABLES, *WIDTH_TABLES)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictedNetwork:
+    """A network of a space, and `table -> ms`: what a table says of it."""
+
+    architecture: Architecture
+    predict: Callable[[LatencyTable], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredSpace:
+    """What of a space is measured, and networks to judge a table by.
+
+    Attributes:
+        name: Of the space.
+        parts: To measure, by key.
+        sample: Draws a network.
+    """
+
+    name: str
+    parts: Mapping[str, Part]
+    sample: Callable[[np.random.Generator], PredictedNetwork]
+
+
+def measured_space(name: str, *, num_classes: int) -> MeasuredSpace:
+    """Returns a named space, of operators or of widths, or that of a zoo network alone.
+
+    Raises:
+        ValueError: If there is none of that name; the message has the nearest ones.
+    """
+    if name in BLOCK_TABLES:
+        return _of_operators(named_block_space(name, num_classes=num_classes))
+    if name in ZOO:
+        return _of_network(zoo_architecture(name, num_classes=num_classes))
+    lookup("space", name, dict.fromkeys((*SPACES, *ZOO)))
+    return _of_widths(named_space(name, num_classes=num_classes))
+
+
+def _of_operators(space: BlockSpace) -> MeasuredSpace:
+    def sample(rng: np.random.Generator) -> PredictedNetwork:
+        architecture = space.resolve(space.sample(rng))
+        return PredictedNetwork(
+            architecture, lambda table: table.network_ms(architecture)
+        )
+
+    return MeasuredSpace(space.name, space_parts(space), sample)
+
+
+def _of_network(architecture: Architecture) -> MeasuredSpace:
+    def sample(_: np.random.Generator) -> PredictedNetwork:
+        raise ValueError(
+            "latency_table must be of a search space, whose random networks judge it. "
+            f"Received: that of the network {architecture.name}"
+        )
+
+    parts = {part.key: part for part in network_parts(architecture)}
+    return MeasuredSpace(architecture.name, parts, sample)
+
+
+def _of_widths(space: SearchSpace) -> MeasuredSpace:
+    def sample(rng: np.random.Generator) -> PredictedNetwork:
+        genotype = space.sample(rng)
+        return PredictedNetwork(
+            space.resolve(genotype),
+            lambda table: genotype_cost(space, width_latency(space, table), genotype),
+        )
+
+    return MeasuredSpace(space.name, width_parts(space), sample)
+
+
+def predicted_ms(architecture: Architecture, table: LatencyTable) -> float:
+    """Returns the latency of a network by a table of a space that it is in.
+
+    Raises:
+        ValueError: If the table lacks a part of it.
+    """
+    if table.space in WIDTH_TABLES:
+        return network_latency_ms(architecture, table)
+    return float(table.network_ms(architecture))
+
+
+def layers_ms(architecture: Architecture, table: LatencyTable) -> dict[str, float]:
+    """Returns the latency of each layer by path; nothing by a table of operators."""
+    if table.space in WIDTH_TABLES:
+        return {}
+    paths = [layer.path for layer in layer_costs(architecture)]
+    parts = map(table.part_ms, network_parts(architecture))
+    return dict(zip(paths, parts, strict=True))
