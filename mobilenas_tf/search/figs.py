@@ -194,7 +194,7 @@ class _Course:
         """Takes a snapshot at the end of a budget's stage, then shrinks."""
         if epoch in self.budget_at_epoch:
             budget = self.budget_at_epoch[epoch]
-            folder = f"{SNAPSHOTS}/{budget:.10g}_{self.metric}"
+            folder = f"{SNAPSHOTS}/{budget_name(budget)}_{self.metric}"
             self.write_network(budget, folder)
         return self.shrinking.after_epoch(epoch)
 
@@ -220,6 +220,11 @@ class _Course:
             figures={self.task.score: figures[self.task.score]},
         )
         return found
+
+
+def budget_name(budget: float) -> str:
+    """Returns a budget as part of a folder's name: `2000000`, or `0.08` of little."""
+    return f"{budget:.0f}" if budget >= 1000 else f"{budget:g}"
 
 
 def _mean_entropy(supernet: Supernet, space: SearchSpace) -> float:

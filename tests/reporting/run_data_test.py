@@ -43,7 +43,7 @@ def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metric": "flops"}, "search.json/metric must be macs or params"),
+        ({"metric": "flops"}, "search.json/metric must be macs, params or ms"),
         ({"budget": 0}, "search.json/budget must be a positive number"),
         ({"widths": [8]}, "search.json/widths must be channels by width path"),
         ({"supernet": {}}, "search.json/supernet must have the key"),

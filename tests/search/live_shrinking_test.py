@@ -208,7 +208,7 @@ def live_shrinking(tmp_path, *, steps_done=0, retrace_steps=10.0, budget=1.0):
         space,
         build=build,
         make_optimizers=make_optimizers,
-        metric="macs",
+        cost=cost_function(space.supernet, "macs"),
         events_path=tmp_path / "shrinking.json",
         dead_below=DEAD_BELOW,
         retrace_steps=retrace_steps,
