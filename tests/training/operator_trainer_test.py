@@ -96,10 +96,12 @@ def test_the_expected_cost_comes_to_the_budget(share):
     trainer = make_trainer(budget=budget, total_steps=60)
     step = tf.function(trainer.train_step)
     pairs = [(batch(8, seed), batch(4, seed)) for seed in range(4)]
+    costs = []
     for index in range(60):
         step(pairs[index % 4])
-    cost = float(COSTS.expected(trainer.supernet.probabilities()))
-    assert cost == pytest.approx(budget, rel=0.1)
+        costs.append(float(COSTS.expected(trainer.supernet.probabilities())))
+    # Steps as large as these swing about the target, which is held in the mean.
+    assert np.mean(costs[-20:]) == pytest.approx(budget, rel=0.1)
 
 
 def test_the_cost_joins_the_loss_by_the_papers_formulas():
