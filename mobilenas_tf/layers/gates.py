@@ -20,6 +20,7 @@ from mobilenas_tf.layers.relaxations import (
     logistic_sigmoid_sample,
     straight_through,
 )
+from mobilenas_tf.layers.width_choice import WidthChoiceGate
 
 Estimator = Literal["soft", "straight_through"]
 # Log-odds at which a gate is closed or open beyond doubt: sigmoid(-100) < 1e-43.
@@ -259,4 +260,4 @@ def _within_published_range(logits):
     return ops.clip(logits, math.log(1e-2), math.log(1e2))
 
 
-Gate = LogisticSigmoidGate | HardConcreteGate | BatchNormScaleGate
+Gate = LogisticSigmoidGate | HardConcreteGate | BatchNormScaleGate | WidthChoiceGate

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from mobilenas_tf.costs.space_cost import CostFunction
-from mobilenas_tf.layers.gates import HARD_LOGIT
+from mobilenas_tf.layers.gates import HARD_LOGIT, WidthChoiceGate
 from mobilenas_tf.models.supernet import Supernet
 from mobilenas_tf.space import (
     SearchSpace,
@@ -228,7 +228,11 @@ def _first_rungs(
 def harden(supernet: Supernet, selection: Selection) -> None:
     """Sets the gates' logits so that masks equal the selection, exactly 0 or 1."""
     for path, gate in supernet.gates.items():
-        gate.logits.assign(np.where(selection.kept[path], HARD_LOGIT, -HARD_LOGIT))
+        kept, logit = selection.kept[path], HARD_LOGIT
+        if isinstance(gate, WidthChoiceGate):  # of falling probability: a prefix
+            kept = np.equal(gate.widths, kept.sum())
+            logit = HARD_LOGIT * float(gate.temperature)
+        gate.logits.assign(np.where(kept, logit, -logit))
 
 
 def derived_architecture(

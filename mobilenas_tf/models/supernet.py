@@ -14,12 +14,11 @@ from mobilenas_tf.layers.relaxations import union_probability
 from mobilenas_tf.models.compact import connect_network
 from mobilenas_tf.models.layer_maker import GateFunction, layer_name
 from mobilenas_tf.models.layer_set import FUSED, Layer, LayerSet
-from mobilenas_tf.space import SearchSpace, removable_kernels
-from mobilenas_tf.widths import width_groups
+from mobilenas_tf.space import Choice, SearchSpace, removable_kernels
 
 Tensor = Any
-# (number of channels, layer name, seed) -> a gate layer
-GateFactory = Callable[[int, str, int], Gate]
+# (the decision, layer name, seed) -> a gate layer for its channels
+GateFactory = Callable[[Choice, str, int], Gate]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,17 +91,14 @@ def build_supernet_model(
 
     Args:
         space: What is open, and the largest network.
-        make_gate: Makes the gate of `(channels, layer name, seed)`.
+        make_gate: Makes the gate of `(decision, layer name, seed)`.
         layer_set: The flavour of the layers.
         batch_norm_momentum: Share of the moving statistics that each step keeps.
         dropout_rate: Before the classifier, while training.
         seed: Seed of all gates' noise.
     """
-    channels = {group.path: group.channels for group in width_groups(space.supernet)}
     gates = {
-        choice.path: make_gate(
-            channels[choice.path], layer_name(choice.path, "gate"), seed + index
-        )
+        choice.path: make_gate(choice, layer_name(choice.path, "gate"), seed + index)
         for index, choice in enumerate(space.choices)
     }
     masks: dict[str, Tensor] = {}

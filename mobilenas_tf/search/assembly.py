@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,8 +12,13 @@ from mobilenas_tf.layers.gates import (
     BatchNormScaleGate,
     HardConcreteGate,
     LogisticSigmoidGate,
+    WidthChoiceGate,
 )
-from mobilenas_tf.models.supernet import Supernet, build_supernet_model
+from mobilenas_tf.models.supernet import (
+    GateFactory,
+    Supernet,
+    build_supernet_model,
+)
 from mobilenas_tf.search.config import FigsConfig
 from mobilenas_tf.search.width_budget import WidthBudget
 from mobilenas_tf.space import SearchSpace
@@ -26,6 +30,10 @@ from mobilenas_tf.training.task import Objective
 
 # Log-odds that a gate can travel in a search; decides Adam's default learning rate.
 GATE_TRAVEL = 140.0
+# As much for the logits of counts, which a softmax turns into probabilities.
+WIDTH_TRAVEL = 20.0
+# First and last temperature of choices of counts, as of FBNet's operators.
+_WIDTH_TEMPERATURES = (5.0, 0.1)
 # Scales of batch norm shrink by SGD, which answers a penalty later than gates by Adam.
 _SCALE_GAIN = 5.0
 
@@ -73,7 +81,8 @@ class SearchAssembly:
             epochs=self.training.epochs,
             batch_size=self.batch_size,
         )
-        rate = self.config.gate_learning_rate or GATE_TRAVEL / self.total_steps
+        travel = WIDTH_TRAVEL if self.config.gate == "width_choice" else GATE_TRAVEL
+        rate = self.config.gate_learning_rate or travel / self.total_steps
         return weight_optimizer, keras.optimizers.Adam(rate)
 
     def trainer(self) -> SearchTrainer:
@@ -113,16 +122,20 @@ def budget_schedule(
     )
 
 
-def gate_factory(config: FigsConfig) -> Callable[[int, str, int], Any]:
+def gate_factory(config: FigsConfig) -> GateFactory:
     """Returns the function that makes the configured gates."""
     if config.gate == "batch_norm_scale":
-        return lambda channels, name, seed: BatchNormScaleGate(channels, name=name)
+        return lambda choice, name, _: BatchNormScaleGate(choice.values[-1], name=name)
     if config.gate == "hard_concrete":
-        return lambda channels, name, seed: HardConcreteGate(
-            channels, initial_logit=config.initial_logit, seed=seed, name=name
+        return lambda choice, name, seed: HardConcreteGate(
+            choice.values[-1], initial_logit=config.initial_logit, seed=seed, name=name
         )
-    return lambda channels, name, seed: LogisticSigmoidGate(
-        channels,
+    if config.gate == "width_choice":
+        return lambda choice, name, seed: WidthChoiceGate(
+            choice.values, temperature=_WIDTH_TEMPERATURES[0], seed=seed, name=name
+        )
+    return lambda choice, name, seed: LogisticSigmoidGate(
+        choice.values[-1],
         temperature=config.temperature_start,
         estimator=config.estimator,
         initial_logit=config.initial_logit,
@@ -132,7 +145,11 @@ def gate_factory(config: FigsConfig) -> Callable[[int, str, int], Any]:
 
 
 def _temperature(config: FigsConfig) -> Callable[[tf.Tensor], tf.Tensor] | None:
-    if config.gate != "logistic_sigmoid":
+    temperatures = {
+        "logistic_sigmoid": (config.temperature_start, config.temperature_end),
+        "width_choice": _WIDTH_TEMPERATURES,
+    }
+    if config.gate not in temperatures:
         return None
-    ratio = config.temperature_end / config.temperature_start
-    return lambda progress: config.temperature_start * tf.pow(ratio, progress)
+    start, end = temperatures[config.gate]
+    return lambda progress: start * tf.pow(end / start, progress)

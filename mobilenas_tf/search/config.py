@@ -7,7 +7,7 @@ from typing import Literal
 
 from mobilenas_tf.options import option, require, require_literals
 
-Gate = Literal["logistic_sigmoid", "hard_concrete", "batch_norm_scale"]
+Gate = Literal["logistic_sigmoid", "hard_concrete", "batch_norm_scale", "width_choice"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +69,8 @@ class FigsConfig:
     channel_divisor: int = option(8, "Channel counts are multiples of this.")
     gate: Gate = option(
         "logistic_sigmoid",
-        "FiGS' gate, the one of L0 regularization, or (AtomNAS) none: L1 on the scales "
-        "of batch norm.",
+        "FiGS' gate, the one of L0 regularization, (AtomNAS) none: L1 on the scales of "
+        "batch norm; or (FBNetV2) a Gumbel-weighted choice among channel counts.",
     )
     estimator: Literal["soft", "straight_through"] = option(
         "soft",
@@ -90,7 +90,9 @@ class FigsConfig:
         "can travel 140 log-odds during the search.",
     )
     live_shrinking: bool = option(
-        True, "Cut surely dead channels out of the supernet while searching."
+        True,
+        "Cut surely dead channels out of the supernet while searching (not for "
+        "width_choice).",
     )
     dead_below: float = option(
         0.05,
@@ -152,6 +154,11 @@ class FigsConfig:
             "settle_fraction",
             self.settle_fraction,
         )
+
+    @property
+    def shrinks(self) -> bool:
+        """Returns whether the supernet is narrowed on the way."""
+        return self.live_shrinking and self.gate != "width_choice"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -121,7 +121,7 @@ def search_figs(
         events_path=run.path / "shrinking.json",
         # A scale near 0 closes its channel for good: nothing but L1 reaches it then.
         dead_below=0.5 if config.gate == "batch_norm_scale" else config.dead_below,
-        retrace_steps=config.retrace_steps if config.live_shrinking else math.inf,
+        retrace_steps=config.retrace_steps if config.shrinks else math.inf,
     )
     ends = _stage_ends(trainer.schedule, training)
     course = _Course(shrinking, task, run, budget.metric, ends)

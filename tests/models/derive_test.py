@@ -17,6 +17,7 @@ from tests.models.random_networks import (
     logistic_sigmoid_gate,
     random_probabilities,
     small_space,
+    width_choice_gate,
 )
 
 METRICS = ["macs", "params"]
@@ -245,11 +246,15 @@ def test_a_derived_architecture_carries_the_name_and_the_widths():
     assert architecture.head.hidden_channels == selection.widths["head/hidden"]
 
 
-@pytest.mark.parametrize("make_gate", [logistic_sigmoid_gate, hard_concrete_gate])
+@pytest.mark.parametrize(
+    "make_gate", [logistic_sigmoid_gate, hard_concrete_gate, width_choice_gate]
+)
 def test_hardened_gates_are_the_selection_also_while_training(make_gate):
     space = small_space()
     supernet = build_supernet_model(space, make_gate)
     probabilities = random_probabilities(space, np.random.default_rng(7))
+    if make_gate is width_choice_gate:  # opens the first channels
+        probabilities = {path: -np.sort(-p) for path, p in probabilities.items()}
     selection = select_channels(space, probabilities)
     harden(supernet, selection)
     image = np.zeros((1, 8, 8, 3), "float32")

@@ -14,6 +14,7 @@ from mobilenas_tf.layers.gates import (
     Gate,
     HardConcreteGate,
     LogisticSigmoidGate,
+    WidthChoiceGate,
 )
 from mobilenas_tf.models.layer_maker import layer_name
 from mobilenas_tf.models.supernet import (
@@ -21,7 +22,7 @@ from mobilenas_tf.models.supernet import (
     Supernet,
     build_supernet_model,
 )
-from mobilenas_tf.space import SearchSpace, width_space
+from mobilenas_tf.space import Choice, SearchSpace, width_space
 from mobilenas_tf.spec import (
     Architecture,
     Branch,
@@ -35,16 +36,20 @@ from mobilenas_tf.spec import (
 from mobilenas_tf.widths import width_groups
 
 
-def logistic_sigmoid_gate(channels: int, name: str, seed: int) -> Gate:
-    return LogisticSigmoidGate(channels, seed=seed, name=name)
+def logistic_sigmoid_gate(choice: Choice, name: str, seed: int) -> Gate:
+    return LogisticSigmoidGate(choice.values[-1], seed=seed, name=name)
 
 
-def hard_concrete_gate(channels: int, name: str, seed: int) -> Gate:
-    return HardConcreteGate(channels, seed=seed, name=name)
+def hard_concrete_gate(choice: Choice, name: str, seed: int) -> Gate:
+    return HardConcreteGate(choice.values[-1], seed=seed, name=name)
 
 
-def batch_norm_scale_gate(channels: int, name: str, seed: int) -> Gate:
-    return BatchNormScaleGate(channels, name=name)
+def batch_norm_scale_gate(choice: Choice, name: str, seed: int) -> Gate:
+    return BatchNormScaleGate(choice.values[-1], name=name)
+
+
+def width_choice_gate(choice: Choice, name: str, seed: int) -> Gate:
+    return WidthChoiceGate(choice.values, seed=seed, name=name)
 
 
 def randomize(model: keras.Model, images: np.ndarray, rng: np.random.Generator) -> None:

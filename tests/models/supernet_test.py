@@ -106,9 +106,9 @@ def test_every_open_width_has_a_gate(supernet):
 def test_gates_come_from_the_factory_with_seeds_of_their_own():
     made = []
 
-    def make_gate(channels, name, seed):
-        made.append((channels, name, seed))
-        return HardConcreteGate(channels, seed=seed, name=name)
+    def make_gate(choice, name, seed):
+        made.append((choice.values[-1], name, seed))
+        return HardConcreteGate(choice.values[-1], seed=seed, name=name)
 
     build_supernet_model(tiny_space(), make_gate, seed=70)
     assert made == [

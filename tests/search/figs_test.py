@@ -326,3 +326,11 @@ def test_a_budget_in_milliseconds_out_of_reach_names_both_ends():
     words = "max_ms must be from 0.50.* to 0.5.*, what the space small can reach"
     with pytest.raises(ValueError, match=words):
         width_budget(SPACE, BudgetConfig(max_ms=(0.1,)), table)
+
+
+@pytest.mark.slow
+def test_a_search_by_choices_of_counts_meets_its_budget(tmp_path):
+    budget = 0.4 * LARGEST.macs
+    found = search(tmp_path, BudgetConfig(max_macs=(budget,)), gate="width_choice")
+    assert 0.9 * budget <= found.cost.macs <= budget
+    assert not (tmp_path / "shrinking.json").exists()

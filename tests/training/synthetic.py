@@ -7,7 +7,7 @@ import numpy as np
 
 from mobilenas_tf.layers.gates import LogisticSigmoidGate
 from mobilenas_tf.models.supernet import Supernet, build_supernet_model
-from mobilenas_tf.space import SearchSpace, width_space
+from mobilenas_tf.space import Choice, SearchSpace, width_space
 from mobilenas_tf.spec import (
     Architecture,
     Branch,
@@ -66,9 +66,9 @@ def small_space() -> SearchSpace:
 
 
 def small_supernet(temperature: float = 0.5, **options) -> Supernet:
-    def make_gate(channels: int, name: str, seed: int) -> LogisticSigmoidGate:
+    def make_gate(choice: Choice, name: str, seed: int) -> LogisticSigmoidGate:
         return LogisticSigmoidGate(
-            channels, temperature=temperature, seed=seed, name=name
+            choice.values[-1], temperature=temperature, seed=seed, name=name
         )
 
     return build_supernet_model(small_space(), make_gate, **options)
