@@ -32,7 +32,7 @@ from mobilenas_tf.training.loop import run_epochs
 from mobilenas_tf.training.operator_trainer import CostTerm, OperatorTrainer
 from mobilenas_tf.training.optimizers import build_optimizer
 from mobilenas_tf.training.run_dir import RunDir
-from mobilenas_tf.training.task import Task
+from mobilenas_tf.training.task import Objective, Task
 
 # What a logit can travel in a search; decides Adam's default learning rate.
 LOGIT_TRAVEL = 20.0
@@ -142,18 +142,17 @@ def search_dnas(
     """
     keras.utils.set_random_seed(training.seed)
     total_steps = data.steps_per_epoch * training.epochs
-    supernet = BlockSupernet(
+    trainer = search_trainer(
         space,
-        sampling=config.sampling,
-        has_shared_kernels=config.has_shared_kernels,
-        batch_norm_momentum=training.batch_norm_momentum,
+        task.objective,
+        config,
+        budget,
+        total_steps=total_steps,
         dropout_rate=training.dropout_rate,
-        temperature=config.temperature_start,
+        batch_norm_momentum=training.batch_norm_momentum,
         seed=1000 * training.seed,
-        name="supernet",
     )
-    supernet(tf.zeros((1, space.image_size_px, space.image_size_px, 3)))
-    trainer = _trainer(supernet, task, config, budget, total_steps)
+    supernet = trainer.supernet
     rate = config.architecture_learning_rate or LOGIT_TRAVEL / total_steps
     trainer.compile(
         build_optimizer(
@@ -178,21 +177,47 @@ def search_dnas(
     return course.finish(config.num_samples, seed=training.seed)
 
 
-def _trainer(
-    supernet: BlockSupernet,
-    task: Task,
+def search_trainer(
+    space: BlockSpace,
+    objective: Objective,
     config: DnasConfig,
     budget: OperatorBudget,
+    *,
     total_steps: int,
+    dropout_rate: float,
+    batch_norm_momentum: float = 0.99,
+    seed: int = 0,
 ) -> OperatorTrainer:
-    start_cost = float(budget.costs.expected(supernet.probabilities()))
+    """Returns the trainer of a space's supernet, not compiled.
+
+    Args:
+        space: Of operators.
+        objective: The task's loss.
+        config: The method's options.
+        budget: What the network may cost.
+        total_steps: Steps of the whole search.
+        dropout_rate: Before the classifier.
+        batch_norm_momentum: Share of the moving statistics that each step keeps.
+        seed: Of all choices' noise.
+    """
+    supernet = BlockSupernet(
+        space,
+        sampling=config.sampling,
+        has_shared_kernels=config.has_shared_kernels,
+        batch_norm_momentum=batch_norm_momentum,
+        dropout_rate=dropout_rate,
+        temperature=config.temperature_start,
+        seed=seed,
+        name="supernet",
+    )
+    supernet(tf.zeros((1, space.image_size_px, space.image_size_px, 3)))
     ratio = config.temperature_end / config.temperature_start
     return OperatorTrainer(
         supernet,
-        task.objective,
+        objective,
         costs=budget.costs,
         schedule=BudgetSchedule(
-            start_cost=start_cost,
+            start_cost=float(budget.costs.expected(supernet.probabilities())),
             budgets=(budget.value,),
             warmup=config.warmup_fraction,
             settle=config.settle_fraction,
