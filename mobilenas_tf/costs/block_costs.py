@@ -15,6 +15,8 @@ from mobilenas_tf.costs.ops import Count
 from mobilenas_tf.spec import Architecture
 
 _LEAST_PROBABILITY = 1e-12
+# Share of a budget that a network must make use of, where one can.
+_USED = 0.97
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,20 +87,39 @@ def block_costs(space: BlockSpace, cost: Callable[[Architecture], float]) -> Blo
 def most_probable(
     probabilities: Mapping[str, np.ndarray], costs: BlockCosts, budget: float
 ) -> BlockGenotype:
-    """Returns the most probable network within a budget.
+    """Returns the most probable network that makes use of a budget.
 
-    It maximises `sum log p` under `cost <= budget`, solved exactly as an integer linear
-    programme by scipy.
+    It maximises `sum log p` under `0.97 budget <= cost <= budget`, solved exactly as an
+    integer linear programme by scipy. Without the lower end the likeliest candidates
+    together are often far cheaper than the expected cost, and the budget is not used.
+    Where no network costs so much, there is no lower end.
 
     Raises:
         ValueError: If no network is within the budget.
     """
-    cheapest, _ = costs.range
+    cheapest, dearest = costs.range
     if cheapest > budget:
         raise ValueError(
             f"budget must allow the cheapest network, {cheapest:.6g}. "
             f"Received: budget={budget:.6g}"
         )
+    used = _most_probable(probabilities, costs, (_USED * budget, budget))
+    if used is None:
+        used = _most_probable(probabilities, costs, (cheapest, budget))
+    if used is None:
+        raise ValueError(
+            "budget must allow a network, which scipy finds none for. "
+            f"Received: budget={budget:.6g}, networks from {cheapest:.6g} to "
+            f"{dearest:.6g}"
+        )
+    return used
+
+
+def _most_probable(
+    probabilities: Mapping[str, np.ndarray],
+    costs: BlockCosts,
+    interval: tuple[float, float],
+) -> BlockGenotype | None:
     paths = list(costs.candidates)
     sizes = [len(costs.candidates[path]) for path in paths]
     score = np.concatenate(
@@ -107,21 +128,18 @@ def most_probable(
     cost = np.concatenate([costs.candidates[path] for path in paths])
     one_of_each = scipy.sparse.block_diag([np.ones((1, size)) for size in sizes])
     scale = max(float(np.abs(cost).max()), 1e-30)
+    low, high = ((end - costs.fixed) / scale for end in interval)
     found = scipy.optimize.milp(
         -score,
         integrality=np.ones_like(score),
         bounds=scipy.optimize.Bounds(0, 1),
         constraints=[
             scipy.optimize.LinearConstraint(one_of_each, 1, 1),
-            scipy.optimize.LinearConstraint(
-                cost[None] / scale, -np.inf, (budget - costs.fixed) / scale
-            ),
+            scipy.optimize.LinearConstraint(cost[None] / scale, low, high),
         ],
     )
     if found.x is None:
-        raise ValueError(
-            f"budget must allow a network, which scipy finds none for: {found.message}"
-        )
+        return None
     chosen = np.split(found.x, np.cumsum(sizes)[:-1])
     return {
         path: int(np.argmax(part)) for path, part in zip(paths, chosen, strict=True)
