@@ -9,6 +9,8 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from absl import flags
 
 from detection.config import HeadConfig
@@ -19,6 +21,7 @@ from tools import flag_config, network_flags, run_flags
 def main() -> None:
     """Describes the architecture of the flags."""
     from mobilenas_tf.architecture_source import open_architecture
+    from mobilenas_tf.costs.bit_widths import bit_costs
     from mobilenas_tf.costs.network import layer_costs, network_cost
     from mobilenas_tf.reporting.terminal import format_table
     from mobilenas_tf.spec import (
@@ -64,7 +67,8 @@ def main() -> None:
         "params": cost.params,
         "macs": cost.macs,
     }
-    result |= _counted_by_authors(architecture)
+    bits = bit_costs(architecture)
+    result |= _counted_by_authors(architecture) | bits
     if not values.json:
         print(format_table(("layer", "what", "output", "macs", "params"), rows))
         if "fbnet_flops" in result:
@@ -76,7 +80,17 @@ def main() -> None:
     run_flags.finish(
         result,
         f"{architecture.name} at {architecture.image_size_px} px: "
-        f"{cost.macs / 1e6:.3f} M multiply-adds, {cost.params:,} parameters",
+        f"{cost.macs / 1e6:.3f} M multiply-adds, {cost.params:,} parameters"
+        + _bit_sentence(bits),
+    )
+
+
+def _bit_sentence(bits: Mapping[str, float]) -> str:
+    if not bits:
+        return ""
+    return (
+        f", {bits['bit_macs'] / 1e6:.3f} M bit operations (what has no bit widths at "
+        f"8 x 8), {bits['weight_bytes'] / 1e3:.3f} kB of weights"
     )
 
 

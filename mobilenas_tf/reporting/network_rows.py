@@ -199,4 +199,7 @@ def _describe(block: Block) -> str:
         parts.append(f"1×1 convolutions in {groups} groups")
     if block.has_shuffle:
         parts.append("channel shuffle")
+    if block.bit_widths is not None:
+        bits = block.bit_widths
+        parts.append(f"{bits.weights}-bit weights, {bits.activations}-bit activations")
     return ", ".join(parts)

@@ -8,7 +8,12 @@ from typing import TypeGuard
 
 MISSING = "–"
 # What a budget may count.
-COST_NAMES = {"macs": "multiply-adds", "params": "parameters"}
+COST_NAMES = {
+    "macs": "multiply-adds",
+    "params": "parameters",
+    "bit_macs": "bit operations",
+    "weight_bytes": "bytes of weights",
+}
 
 
 @dataclasses.dataclass(frozen=True)

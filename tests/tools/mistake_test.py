@@ -34,8 +34,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "budget no operators can have": (
         (*DNAS, "--max_macs=1"),
-        r"max_macs must be from [\d,.e+]+ \(the fastest network\) to [\d,.e+]+ \(the "
-        r"slowest\), what the space fbnet_32 can reach\. Received: 1",
+        r"max_macs must be from [\d,.e+]+ \(the cheapest network\) to [\d,.e+]+ \(the "
+        r"dearest\), what the space fbnet_32 can reach\. Received: 1",
     ),
     "milliseconds without a table": (
         (*DNAS, "--max_ms=1"),

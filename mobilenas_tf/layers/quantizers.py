@@ -1,0 +1,179 @@
+"""Uniform rounding to few bits, with a step that is learned.
+
+Forward, values are what integers of that many bits can say; the gradient goes straight
+through. Which tensors are rounded is left to the builder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+# Steps are at least this, so that no quotient overflows.
+LEAST_STEP = 1e-6
+
+
+def integer_range(bits: int, *, is_signed: bool) -> tuple[int, int]:
+    """Returns the lowest and the highest integer of that many bits."""
+    if is_signed:
+        return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return 0, 2**bits - 1
+
+
+def fake_quantize(x, step, *, lowest: int, highest: int, gradient_scale: float = 1.0):
+    """Returns `round(cut(x / s)) s`, where `cut` keeps to `[lowest, highest]`.
+
+    Backward, with the quotient `v = x / s`,
+
+        d/dx = 1 where lowest < v < highest, else 0
+        d/ds = round(v) - v there, lowest below, highest above, times `gradient_scale`.
+
+    Source: Esser et al., Learned step size quantization, arXiv:1902.08153, equations
+    1 to 3 and 5.
+
+    Args:
+        x: Of any shape.
+        step: Above 0, `[]` or of as many axes as `x`, of size 1 where values share it.
+        lowest: At most 0.
+        highest: Above 0.
+        gradient_scale: Of the step's gradient.
+    """
+    shape = tuple(step.shape)
+    shared_axes = [axis for axis, size in enumerate(shape) if size == 1]
+
+    @ops.custom_gradient
+    def quantize(x, step):
+        outputs = ops.round(ops.clip(x / step, lowest, highest)) * step
+
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream
+            is_inside = ops.logical_and(x > lowest * step, x < highest * step)
+            of_x = ops.where(is_inside, upstream, ops.zeros_like(upstream))
+            # (round(v) - v) s = outputs - x inside, the bound times s = outputs outside.
+            change = upstream * outputs - of_x * x
+            total = ops.sum(change, axis=shared_axes or None, keepdims=bool(shape))
+            return of_x, total / step * gradient_scale
+
+        return outputs, gradient
+
+    # Custom gradients take tensors, which a variable becomes by its cast.
+    return quantize(ops.cast(x, x.dtype), ops.cast(step, step.dtype))
+
+
+def first_step(x, *, highest: int, shared_axes: Sequence[int] | None = None):
+    """Returns a step to start from: `min(2 mean|x| / sqrt(Q), max|x| / Q)`.
+
+    Source: Esser et al., arXiv:1902.08153, section 2.1, has the first term. Differs:
+    at 8 bits it cuts nothing off and makes the step several times as coarse as it need
+    be; the second term ends the range at the largest value.
+
+    Args:
+        x: Of any shape.
+        highest: The highest integer, Q.
+        shared_axes: Those whose values share a step; None shares one among all, `[]`.
+    """
+    size = ops.abs(x)
+    axes = None if shared_axes is None else tuple(shared_axes)
+    mean, largest = ops.mean(size, axis=axes), ops.max(size, axis=axes)
+    step = ops.minimum(2.0 * mean / math.sqrt(highest), largest / highest)
+    return ops.maximum(step, LEAST_STEP)
+
+
+class StepQuantizer(keras.layers.Layer):
+    """Rounds to integers of few bits times a learned step.
+
+    One step for all values, or one for every index of `channel_axis`. A step of 0 is
+    one that is not set: it is taken from the values at hand, and the first of them when
+    training stay. Rounds alike when training and otherwise.
+
+    Source: Esser et al., arXiv:1902.08153, section 2; the gradient of a step is scaled
+    by `1 / sqrt(N Q)` for the N values (of one example) that share it. Differs: the
+    step is the variable's absolute value, so that a large update cannot make it
+    negative.
+    """
+
+    def __init__(
+        self,
+        bits: int,
+        *,
+        is_signed: bool = True,
+        channel_axis: int | None = None,
+        **kwargs,
+    ):
+        """Creates a quantiser.
+
+        Args:
+            bits: From 2 to 8.
+            is_signed: Whether negative values are kept, else they become 0.
+            channel_axis: Axis with a step for each index, which is then a tensor's
+                without batch axis; None is one step.
+            **kwargs: `name`, `dtype`.
+        """
+        super().__init__(**kwargs)
+        if bits not in range(2, 9):
+            raise ValueError(
+                f"bits must be an integer from 2 to 8. Received: bits={bits}"
+            )
+        self.bits = bits
+        self.is_signed = is_signed
+        self.channel_axis = channel_axis
+        self.lowest, self.highest = integer_range(bits, is_signed=is_signed)
+
+    def build(self, input_shape):
+        """Creates the step, `[]` or `[C]`, not set."""
+        axis = self.channel_axis
+        self.step_shape = [1] * len(input_shape)
+        self.shared_axes = None
+        if axis is not None:
+            self.step_shape[axis] = input_shape[axis]
+            self.shared_axes = [i for i in range(len(input_shape)) if i != axis]
+        sizes = input_shape[1:] if axis is None else input_shape
+        count = math.prod(sizes) // math.prod(self.step_shape)
+        self.gradient_scale = 1.0 / math.sqrt(count * self.highest)
+        self.step = self.add_weight(
+            name="step",
+            shape=() if axis is None else (input_shape[axis],),
+            initializer="zeros",
+            aggregation="mean",
+        )
+
+    def call(self, inputs, training=None):
+        """Returns `inputs` rounded, same shape."""
+        step = ops.cond(
+            ops.any(ops.not_equal(self.step, 0.0)),
+            lambda: ops.cast(self.step, self.step.dtype),
+            lambda: first_step(
+                ops.stop_gradient(inputs),
+                highest=self.highest,
+                shared_axes=self.shared_axes,
+            ),
+        )
+        if training:
+            self.step.assign(step)
+            step = self.step
+        step = ops.maximum(ops.abs(step), LEAST_STEP)
+        if self.channel_axis is not None:
+            step = ops.reshape(step, self.step_shape)
+        return fake_quantize(
+            inputs,
+            step,
+            lowest=self.lowest,
+            highest=self.highest,
+            gradient_scale=self.gradient_scale,
+        )
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape of the input."""
+        return tuple(input_shape)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "bits": self.bits,
+            "is_signed": self.is_signed,
+            "channel_axis": self.channel_axis,
+        }
