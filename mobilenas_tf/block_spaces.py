@@ -25,8 +25,8 @@ KERNEL_SIZES = (3, 5)
 # Expansion, and groups of the 1x1 convolutions.
 EXPANSIONS = ((1, 1), (1, 2), (3, 1), (6, 1))
 SKIP = Candidate("skip", None)
-# Bits of weights and activations, 8 to 64 bit operations for a multiply-add. Differs:
-# arXiv:1812.00090 has 1 to 8 bits and 32; what is between 4 and 8 is finer here.
+# Bits of weights and of activations: 8, 12, 16, 32 and 64 bit operations for a
+# multiply-add. The list is ours: even steps, and kernels thinner than their inputs.
 BIT_WIDTHS = ((2, 4), (3, 4), (4, 4), (4, 8), (8, 8))
 
 # (input channels, output channels, stride) -> what may stand there
@@ -71,8 +71,7 @@ def bit_width_candidates(
     """Returns MobileNetV2's block once for each of `BIT_WIDTHS`: `w2a4` and so on.
 
     Source: Wu et al., Mixed precision quantization of ConvNets via differentiable
-    neural architecture search, arXiv:1812.00090, section 4. Differs: a block's
-    activations have a width of their own, as in the paper's ImageNet space.
+    neural architecture search, arXiv:1812.00090. Differs: the paper's are ResNets.
 
     Args:
         in_channels: Of the block.

@@ -76,7 +76,7 @@ class BitWidths:
     def __post_init__(self) -> None:
         for name in ("weights", "activations"):
             value = getattr(self, name)
-            if isinstance(value, bool) or value not in range(2, 9):
+            if type(value) is not int or not 2 <= value <= 8:
                 raise ValueError(
                     f"{name} of BitWidths must be an integer from 2 to 8. "
                     f"Received: {name}={value!r}"

@@ -7,7 +7,7 @@ Example:
   python -m tools.search_dnas --dataset=tfds:cifar10 --space=fbnet_32 \
       --latency_table=host.json --max_ms=0.15 --workdir=runs/search_dnas
   python -m tools.search_dnas --dataset=tfds:cifar10 --space=bits_mobilenet_v2_32 \
-      --max_bit_macs=60e6 --sampling=path --workdir=runs/search_bits
+      --max_bit_macs=57e6 --sampling=path --workdir=runs/search_bits
 
 Writes architecture.json, the found network's inherited weights, operators.json (the
 probability of every operator), metrics and report.html into the run folder, and with

@@ -19,9 +19,8 @@ def bit_macs(architecture: Architecture) -> int:
     What an arithmetic unit that works bit by bit does, and, up to a factor, the energy
     of one that is made for every pair of widths.
 
-    Source: as the cost `FLOPs * bits of weights * bits of activations` of Wu et al.,
-    Mixed precision quantization of ConvNets via differentiable neural architecture
-    search, arXiv:1812.00090, section 4.
+    Source: Wu et al., Mixed precision quantization of ConvNets via differentiable
+    neural architecture search, arXiv:1812.00090.
     """
     widths_of = block_bit_widths(architecture)
     total = 0

@@ -35,7 +35,7 @@ class PointwiseConvolution(keras.layers.Conv2D):
         """
         super().__init__(*arguments, **kwargs)
         self.weight_bits = weight_bits
-        self.kernel_quantizer = _kernel_quantizer(weight_bits, 3)
+        self.kernel_quantizer = _kernel_quantizer(self, channel_axis=3)
 
     def build(self, input_shape):
         """Creates kernel and bias, and the kernel's steps `[filters]`."""
@@ -94,7 +94,7 @@ class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
         """
         super().__init__(*arguments, **kwargs)
         self.weight_bits = weight_bits
-        self.kernel_quantizer = _kernel_quantizer(weight_bits, 2)
+        self.kernel_quantizer = _kernel_quantizer(self, channel_axis=2)
 
     def build(self, input_shape):
         """Creates kernel and bias, and the kernel's steps `[C]`."""
@@ -134,8 +134,12 @@ class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
         return {**super().get_config(), "weight_bits": self.weight_bits}
 
 
-def _kernel_quantizer(bits: int | None, channel_axis: int) -> StepQuantizer | None:
-    return None if bits is None else StepQuantizer(bits, channel_axis=channel_axis)
+def _kernel_quantizer(layer, *, channel_axis: int) -> StepQuantizer | None:
+    if layer.weight_bits is None:
+        return None
+    return StepQuantizer(
+        layer.weight_bits, channel_axis=channel_axis, dtype=layer.dtype_policy
+    )
 
 
 def _rounded(kernel, quantizer: StepQuantizer | None, training):

@@ -31,8 +31,7 @@ def fake_quantize(x, step, *, lowest: int, highest: int, gradient_scale: float =
         d/dx = 1 where lowest < v < highest, else 0
         d/ds = round(v) - v there, lowest below, highest above, times `gradient_scale`.
 
-    Source: Esser et al., Learned step size quantization, arXiv:1902.08153, equations
-    1 to 3 and 5.
+    Source: Esser et al., Learned step size quantization, arXiv:1902.08153, section 2.
 
     Args:
         x: Of any shape.
@@ -52,7 +51,7 @@ def fake_quantize(x, step, *, lowest: int, highest: int, gradient_scale: float =
             upstream = arguments[0] if upstream is None else upstream
             is_inside = ops.logical_and(x > lowest * step, x < highest * step)
             of_x = ops.where(is_inside, upstream, ops.zeros_like(upstream))
-            # (round(v) - v) s = outputs - x inside, the bound times s = outputs outside.
+            # Inside (round(v) - v) s = outputs - x; outside the bound is outputs / s.
             change = upstream * outputs - of_x * x
             total = ops.sum(change, axis=shared_axes or None, keepdims=bool(shape))
             return of_x, total / step * gradient_scale

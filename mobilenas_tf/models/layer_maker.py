@@ -41,7 +41,9 @@ class LayerMaker:
         """Returns the maker for a block of these bit widths.
 
         A layer set without quantisers is for int8 files, where the 8 bits of a block
-        are those of the file.
+        are those of the file. LiteRT has 4-bit weights beside 8-bit activations for
+        CONV_2D and FULLY_CONNECTED, but for no depthwise convolution, which every block
+        has, and no activations below 8 bits.
 
         Raises:
             ValueError: If such a set is to make a block of fewer bits.
