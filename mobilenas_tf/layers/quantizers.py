@@ -14,6 +14,9 @@ from keras import ops
 
 # Steps are at least this, so that no quotient overflows.
 LEAST_STEP = 1e-6
+# Of a batch, to take a first step from: few, as this stays in the graph. A branch that
+# runs once would make tracing a supernet several times as slow.
+_FIRST_EXAMPLES = 8
 
 
 def integer_range(bits: int, *, is_signed: bool) -> tuple[int, int]:
@@ -85,8 +88,8 @@ class StepQuantizer(keras.layers.Layer):
     """Rounds to integers of few bits times a learned step.
 
     One step for all values, or one for every index of `channel_axis`. A step of 0 is
-    one that is not set: it is taken from the values at hand, and the first of them when
-    training stay. Rounds alike when training and otherwise.
+    one that is not set: it is taken from the values at hand (of a batch the first
+    examples), and the first that training gives stays. Rounds alike when training and otherwise.
 
     Source: Esser et al., arXiv:1902.08153, section 2; the gradient of a step is scaled
     by `1 / sqrt(N Q)` for the N values (of one example) that share it. Differs: the
@@ -141,15 +144,11 @@ class StepQuantizer(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         """Returns `inputs` rounded, same shape."""
-        step = ops.cond(
-            ops.any(ops.not_equal(self.step, 0.0)),
-            lambda: ops.cast(self.step, self.step.dtype),
-            lambda: first_step(
-                ops.stop_gradient(inputs),
-                highest=self.highest,
-                shared_axes=self.shared_axes,
-            ),
+        seen = inputs if self.channel_axis is not None else inputs[:_FIRST_EXAMPLES]
+        first = first_step(
+            ops.stop_gradient(seen), highest=self.highest, shared_axes=self.shared_axes
         )
+        step = ops.where(ops.equal(self.step, 0.0), first, self.step)
         if training:
             self.step.assign(step)
             step = self.step
