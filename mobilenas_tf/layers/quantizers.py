@@ -89,7 +89,8 @@ class StepQuantizer(keras.layers.Layer):
 
     One step for all values, or one for every index of `channel_axis`. A step of 0 is
     one that is not set: it is taken from the values at hand (of a batch the first
-    examples), and the first that training gives stays. Rounds alike when training and otherwise.
+    examples), and the first that training gives stays. Rounds alike when training and
+    otherwise.
 
     Source: Esser et al., arXiv:1902.08153, section 2; the gradient of a step is scaled
     by `1 / sqrt(N Q)` for the N values (of one example) that share it. Differs: the
