@@ -14,8 +14,7 @@ from keras import ops
 
 # Steps are at least this, so that no quotient overflows.
 LEAST_STEP = 1e-6
-# Of a batch, to take a first step from: few, as this stays in the graph. A branch that
-# runs once would make tracing a supernet several times as slow.
+# Of a batch, to take a first step from: few, as this stays in the graph of every step.
 _FIRST_EXAMPLES = 8
 
 
