@@ -1,9 +1,9 @@
 """Convolutions that train faster on a CPU than the stock layers.
 
 Other kernels do the same arithmetic, with the same weights. Converters are given the
-stock layers. With `weight_bits` a layer computes with a rounded kernel: one step an
-output channel, as int8 files have one scale for each. It costs the integer arithmetic
-nothing, and the channels of a depthwise kernel differ widely in size.
+stock layers. With `weight_bits` a layer computes with a rounded kernel, of one step: a
+depthwise kernel has 9 weights a channel, too few to learn a step from (of steps for
+every channel one in five changed its sign), and the batch norm behind levels channels.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class PointwiseConvolution(keras.layers.Conv2D):
         """
         super().__init__(*arguments, **kwargs)
         self.weight_bits = weight_bits
-        self.kernel_quantizer = _kernel_quantizer(self, channel_axis=3)
+        self.kernel_quantizer = _kernel_quantizer(self)
 
     def build(self, input_shape):
-        """Creates kernel and bias, and the kernel's steps `[filters]`."""
+        """Creates kernel and bias, and the kernel's step."""
         super().build(input_shape)
         if self.kernel_quantizer is not None:
             self.kernel_quantizer.build(self.kernel.shape)
@@ -94,10 +94,10 @@ class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
         """
         super().__init__(*arguments, **kwargs)
         self.weight_bits = weight_bits
-        self.kernel_quantizer = _kernel_quantizer(self, channel_axis=2)
+        self.kernel_quantizer = _kernel_quantizer(self)
 
     def build(self, input_shape):
-        """Creates kernel and bias, and the kernel's steps `[C]`."""
+        """Creates kernel and bias, and the kernel's step."""
         super().build(input_shape)
         if self.kernel_quantizer is not None:
             self.kernel_quantizer.build(self.kernel.shape)
@@ -134,11 +134,11 @@ class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
         return {**super().get_config(), "weight_bits": self.weight_bits}
 
 
-def _kernel_quantizer(layer, *, channel_axis: int) -> StepQuantizer | None:
+def _kernel_quantizer(layer) -> StepQuantizer | None:
     if layer.weight_bits is None:
         return None
     return StepQuantizer(
-        layer.weight_bits, channel_axis=channel_axis, dtype=layer.dtype_policy
+        layer.weight_bits, has_batch_axis=False, dtype=layer.dtype_policy
     )
 
 

@@ -7,7 +7,6 @@ through. Which tensors are rounded is left to the builder.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -37,13 +36,11 @@ def fake_quantize(x, step, *, lowest: int, highest: int, gradient_scale: float =
 
     Args:
         x: Of any shape.
-        step: Above 0, `[]` or of as many axes as `x`, of size 1 where values share it.
+        step: `[]`, above 0.
         lowest: At most 0.
         highest: Above 0.
         gradient_scale: Of the step's gradient.
     """
-    shape = tuple(step.shape)
-    shared_axes = [axis for axis, size in enumerate(shape) if size == 1]
 
     @ops.custom_gradient
     def quantize(x, step):
@@ -55,8 +52,7 @@ def fake_quantize(x, step, *, lowest: int, highest: int, gradient_scale: float =
             of_x = ops.where(is_inside, upstream, ops.zeros_like(upstream))
             # Inside (round(v) - v) s = outputs - x; outside the bound is outputs / s.
             change = upstream * outputs - of_x * x
-            total = ops.sum(change, axis=shared_axes or None, keepdims=bool(shape))
-            return of_x, total / step * gradient_scale
+            return of_x, ops.sum(change) / step * gradient_scale
 
         return outputs, gradient
 
@@ -64,7 +60,7 @@ def fake_quantize(x, step, *, lowest: int, highest: int, gradient_scale: float =
     return quantize(ops.cast(x, x.dtype), ops.cast(step, step.dtype))
 
 
-def first_step(x, *, highest: int, shared_axes: Sequence[int] | None = None):
+def first_step(x, *, highest: int):
     """Returns a step to start from: `min(2 mean|x| / sqrt(Q), max|x| / Q)`.
 
     Source: Esser et al., arXiv:1902.08153, section 2.1, has the first term. Differs:
@@ -74,27 +70,27 @@ def first_step(x, *, highest: int, shared_axes: Sequence[int] | None = None):
     Args:
         x: Of any shape.
         highest: The highest integer, Q.
-        shared_axes: Those whose values share a step; None shares one among all, `[]`.
     """
     size = ops.abs(x)
-    axes = None if shared_axes is None else tuple(shared_axes)
-    mean, largest = ops.mean(size, axis=axes), ops.max(size, axis=axes)
-    step = ops.minimum(2.0 * mean / math.sqrt(highest), largest / highest)
+    step = ops.minimum(
+        2.0 * ops.mean(size) / math.sqrt(highest), ops.max(size) / highest
+    )
     return ops.maximum(step, LEAST_STEP)
 
 
 class StepQuantizer(keras.layers.Layer):
     """Rounds to integers of few bits times a learned step.
 
-    One step for all values, or one for every index of `channel_axis`. A step of 0 is
-    one that is not set: it is taken from the values at hand (of a batch the first
-    examples), and the first that training gives stays. Rounds alike when training and
-    otherwise.
+    All values share the step. A step of 0 is one that is not set: it is taken from the
+    values at hand (of a batch the first examples), and the first that training gives
+    stays. Rounds alike when training and otherwise.
 
     Source: Esser et al., arXiv:1902.08153, section 2; the gradient of a step is scaled
-    by `1 / sqrt(N Q)` for the N values (of one example) that share it. Differs: the
-    step is the variable's absolute value, so that a large update cannot make it
-    negative.
+    by `1 / sqrt(N Q)` for the N values (of one example) that share it. Differs: that of
+    a kernel's by `1 / (sqrt(N) max(sqrt(Q), Q^2 / 16))`, as from 4 bits on a step that
+    ends at the largest weight is smaller than the paper's, and at the learning rates of
+    training from scratch updates were larger than the steps. A step is the variable's
+    absolute value, so that such an update cannot make it negative.
     """
 
     def __init__(
@@ -102,7 +98,7 @@ class StepQuantizer(keras.layers.Layer):
         bits: int,
         *,
         is_signed: bool = True,
-        channel_axis: int | None = None,
+        has_batch_axis: bool = True,
         **kwargs,
     ):
         """Creates a quantiser.
@@ -110,8 +106,7 @@ class StepQuantizer(keras.layers.Layer):
         Args:
             bits: From 2 to 8.
             is_signed: Whether negative values are kept, else they become 0.
-            channel_axis: Axis with a step for each index, which is then a tensor's
-                without batch axis; None is one step.
+            has_batch_axis: Whether the first axis is a batch's; a kernel has none.
             **kwargs: `name`, `dtype`.
         """
         super().__init__(**kwargs)
@@ -121,40 +116,29 @@ class StepQuantizer(keras.layers.Layer):
             )
         self.bits = bits
         self.is_signed = is_signed
-        self.channel_axis = channel_axis
+        self.has_batch_axis = has_batch_axis
         self.lowest, self.highest = integer_range(bits, is_signed=is_signed)
 
     def build(self, input_shape):
-        """Creates the step, `[]` or `[C]`, not set."""
-        axis = self.channel_axis
-        self.step_shape = [1] * len(input_shape)
-        self.shared_axes = None
-        if axis is not None:
-            self.step_shape[axis] = input_shape[axis]
-            self.shared_axes = [i for i in range(len(input_shape)) if i != axis]
-        sizes = input_shape[1:] if axis is None else input_shape
-        count = math.prod(sizes) // math.prod(self.step_shape)
-        self.gradient_scale = 1.0 / math.sqrt(count * self.highest)
+        """Creates the step `[]`, not set."""
+        count = math.prod(input_shape[1:] if self.has_batch_axis else input_shape)
+        levels = math.sqrt(self.highest)
+        if not self.has_batch_axis:
+            levels = max(levels, self.highest**2 / 16)
+        self.gradient_scale = 1.0 / (math.sqrt(count) * levels)
         self.step = self.add_weight(
-            name="step",
-            shape=() if axis is None else (input_shape[axis],),
-            initializer="zeros",
-            aggregation="mean",
+            name="step", shape=(), initializer="zeros", aggregation="mean"
         )
 
     def call(self, inputs, training=None):
         """Returns `inputs` rounded, same shape."""
-        seen = inputs if self.channel_axis is not None else inputs[:_FIRST_EXAMPLES]
-        first = first_step(
-            ops.stop_gradient(seen), highest=self.highest, shared_axes=self.shared_axes
-        )
+        seen = inputs[:_FIRST_EXAMPLES] if self.has_batch_axis else inputs
+        first = first_step(ops.stop_gradient(seen), highest=self.highest)
         step = ops.where(ops.equal(self.step, 0.0), first, self.step)
         if training:
             self.step.assign(step)
             step = self.step
         step = ops.maximum(ops.abs(step), LEAST_STEP)
-        if self.channel_axis is not None:
-            step = ops.reshape(step, self.step_shape)
         return fake_quantize(
             inputs,
             step,
@@ -173,5 +157,5 @@ class StepQuantizer(keras.layers.Layer):
             **super().get_config(),
             "bits": self.bits,
             "is_signed": self.is_signed,
-            "channel_axis": self.channel_axis,
+            "has_batch_axis": self.has_batch_axis,
         }

@@ -148,14 +148,12 @@ class _LayerCuts:
     def convolution(
         self, path: tuple[str, ...], axes: Axes, bias: Indices | None = None
     ) -> Iterator[VariableCut]:
-        """Kernel, with its steps if it is rounded, and perhaps bias of a layer."""
+        """Kernel, with its step if it is rounded, and perhaps bias of a layer."""
         source, target = self._pair(*path)
         yield VariableCut(source.kernel, target.kernel, axes)
         quantizer = getattr(source, "kernel_quantizer", None)
         if quantizer is not None:
-            axis = quantizer.channel_axis
-            kept = {0: axes[axis]} if axis in axes else {}
-            yield VariableCut(quantizer.step, target.kernel_quantizer.step, kept)
+            yield VariableCut(quantizer.step, target.kernel_quantizer.step, {})
         if bias is not None and source.use_bias:
             yield VariableCut(source.bias, target.bias, {0: bias})
 

@@ -44,18 +44,6 @@ def test_the_gradient_of_the_step_is_the_papers():
     assert float(of_step) == pytest.approx(0.25 * expected, abs=1e-5)
 
 
-def test_each_channel_has_its_step_and_gradient():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(3, 3, 4, 2)).astype("float32")
-    steps = np.array([0.1, 0.7], np.float32).reshape(1, 1, 1, 2)
-    outputs, _, of_steps = gradients(x, steps, lowest=-4, highest=3)
-    for channel in range(2):
-        alone = gradients(x[..., channel], steps.flat[channel], lowest=-4, highest=3)
-        np.testing.assert_allclose(outputs[..., channel], alone[0], rtol=1e-6)
-        expected = pytest.approx(float(alone[2]), rel=1e-4)
-        assert float(of_steps[0, 0, 0, channel]) == expected
-
-
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e6])
 @pytest.mark.parametrize("step", [LEAST_STEP, 1e4])
 def test_extremes_are_finite(size, step):
@@ -71,8 +59,6 @@ def test_a_first_step_ends_at_the_largest_value_or_cuts_what_is_rare():
     # 2 * 3 / sqrt(1) = 6, 8 / 1 = 8
     assert float(first_step(x, highest=1)) == pytest.approx(6.0)
     assert float(first_step(0 * x, highest=7)) == pytest.approx(LEAST_STEP)
-    by_channel = first_step(np.stack([x, 2 * x]), highest=127, shared_axes=[1])
-    np.testing.assert_allclose(by_channel, [8 / 127, 16 / 127], rtol=1e-6)
 
 
 def test_the_first_values_of_training_set_the_step():
@@ -92,16 +78,34 @@ def test_the_first_values_of_training_set_the_step():
     assert len(np.unique(outputs)) <= 16
 
 
-def test_the_steps_gradient_is_scaled_by_the_values_of_an_example():
+@pytest.mark.parametrize(
+    ("bits", "has_batch_axis", "scale"),
+    [
+        (3, True, 1 / np.sqrt(4 * 4 * 3 * 3)),  # N = 4 * 4 * 3 of an example, Q = 3
+        (3, False, 1 / np.sqrt(5 * 4 * 4 * 3 * 3)),  # 3^2 / 16 is below sqrt(3)
+        (8, False, 16 / (np.sqrt(5 * 4 * 4 * 3) * 127**2)),
+    ],
+)
+def test_the_steps_gradient_is_scaled_by_its_values(bits, has_batch_axis, scale):
     x = np.random.default_rng(0).normal(size=(5, 4, 4, 3)).astype("float32")
-    layer = StepQuantizer(3)
+    layer = StepQuantizer(bits, has_batch_axis=has_batch_axis)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(x, training=True))
     (found,) = tape.gradient(loss, [layer.step.value])
+    lowest, highest = integer_range(bits, is_signed=True)
     step = np.float32(layer.step.value)
-    _, _, expected = gradients(x, step, lowest=-4, highest=3)
-    scale = 1 / np.sqrt(4 * 4 * 3 * 3)  # N = 4 * 4 * 3 values, Q = 3
-    assert float(found) == pytest.approx(scale * float(expected), rel=1e-4)
+    _, _, expected = gradients(x, step, lowest=lowest, highest=highest)
+    assert float(found) == pytest.approx(scale * float(expected), rel=1e-3)
+
+
+def test_a_first_step_is_of_few_examples_but_of_a_whole_kernel():
+    x = np.ones((20, 3), np.float32)
+    x[10:] = 5.0
+    for has_batch_axis, seen in ((True, x[:8]), (False, x)):
+        layer = StepQuantizer(8, has_batch_axis=has_batch_axis)
+        layer(x, training=True)
+        expected = float(first_step(seen, highest=127))
+        assert float(layer.step) == pytest.approx(expected)
 
 
 def test_a_negative_step_works_like_its_size():

@@ -150,7 +150,7 @@ def squeeze_excite(
 
 
 def round_to(x: np.ndarray, step: np.ndarray, bits: int, is_signed: bool) -> np.ndarray:
-    """Integers of that many bits times a step, of all or of the last axis."""
+    """Integers of that many bits times a step."""
     levels = 2**bits
     lowest = -levels // 2 if is_signed else 0
     return np.clip(np.round(x / step), lowest, lowest + levels - 1) * step
@@ -171,13 +171,9 @@ def round_inputs(
 def convolution_kernel(
     widths: BitWidths | None, path: str, weights: Weights
 ) -> np.ndarray:
-    """Rounded kernels have a step for each output channel, if depthwise axis 2."""
     if widths is None:
         return weights[f"{path}.conv"][0]
-    kernel, step = weights[f"{path}.conv"]
-    axis = 2 if path.endswith("depthwise") else 3
-    rounded = round_to(np.moveaxis(kernel, axis, -1), step, widths.weights, True)
-    return np.moveaxis(rounded, -1, axis)
+    return round_to(*weights[f"{path}.conv"], widths.weights, is_signed=True)
 
 
 def inverted_residual(
