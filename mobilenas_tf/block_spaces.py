@@ -1,13 +1,19 @@
-"""The named spaces of operators, as data: FBNet's at three sizes."""
+"""The named spaces of operators, as data.
+
+FBNet's at three sizes, and of bit widths at two: there every place has one block, and
+its candidates are the widths that it computes with.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 from mobilenas_tf.block_space import BlockSpace, Candidate
 from mobilenas_tf.names import lookup
 from mobilenas_tf.spec import (
+    BitWidths,
     Branch,
     Convolution,
     Head,
@@ -19,25 +25,12 @@ KERNEL_SIZES = (3, 5)
 # Expansion, and groups of the 1x1 convolutions.
 EXPANSIONS = ((1, 1), (1, 2), (3, 1), (6, 1))
 SKIP = Candidate("skip", None)
+# Bits of weights and of activations: 8, 12, 16, 32 and 64 bit operations for a
+# multiply-add. The list is ours: even steps, and kernels thinner than their inputs.
+BIT_WIDTHS = ((2, 4), (3, 4), (4, 4), (4, 8), (8, 8))
 
-
-@dataclasses.dataclass(frozen=True)
-class BlockRow:
-    """`depth` places, the first with `stride`, all with `out_channels`."""
-
-    out_channels: int
-    depth: int
-    stride: int
-
-
-@dataclasses.dataclass(frozen=True)
-class BlockTable:
-    """A whole space: input, stem, rows and head."""
-
-    image_size_px: int
-    stem_channels: int
-    rows: tuple[BlockRow, ...]
-    head_channels: int
+# (input channels, output channels, stride) -> what may stand there
+CandidateFunction = Callable[[int, int, int], tuple[Candidate, ...]]
 
 
 def fbnet_candidates(
@@ -51,31 +44,101 @@ def fbnet_candidates(
 
     Source: Wu et al., FBNet, arXiv:1812.03443, table 2.
     """
-    fits = stride == 1 and in_channels == out_channels
-    candidates = [
+    candidates = tuple(
         Candidate(
             f"k{kernel_size}_e{expansion}{'_g2' * (groups > 1)}",
-            InvertedResidual(
-                out_channels=out_channels,
-                branches=(
-                    Branch(kernel_size, round_channels(in_channels * expansion)),
-                ),
-                stride=stride,
-                has_expansion=round_channels(in_channels * expansion) != in_channels,
-                has_residual=fits,
-                activation="relu",
+            dataclasses.replace(
+                _block(in_channels, out_channels, stride, kernel_size, expansion),
                 projection_groups=groups,
                 has_shuffle=groups > 1,
             ),
         )
         for kernel_size in KERNEL_SIZES
         for expansion, groups in EXPANSIONS
-    ]
-    return (*candidates, SKIP) if fits else tuple(candidates)
+    )
+    fits = stride == 1 and in_channels == out_channels
+    return (*candidates, SKIP) if fits else candidates
+
+
+def bit_width_candidates(
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    *,
+    expansion: int = 6,
+    is_input_signed: bool = True,
+) -> tuple[Candidate, ...]:
+    """Returns MobileNetV2's block once for each of `BIT_WIDTHS`: `w2a4` and so on.
+
+    Source: Wu et al., Mixed precision quantization of ConvNets via differentiable
+    neural architecture search, arXiv:1812.00090. Differs: the paper's are ResNets.
+
+    Args:
+        in_channels: Of the block.
+        out_channels: Of the block.
+        stride: Of the block.
+        expansion: 1 has no 1x1 convolution in front.
+        is_input_signed: See `BitWidths`.
+    """
+    block = _block(in_channels, out_channels, stride, 3, expansion)
+    all_widths = [BitWidths(*bits, is_input_signed) for bits in BIT_WIDTHS]
+    return tuple(
+        Candidate(widths.label, dataclasses.replace(block, bit_widths=widths))
+        for widths in all_widths
+    )
+
+
+def _block(
+    in_channels: int, out_channels: int, stride: int, kernel_size: int, expansion: int
+) -> InvertedResidual:
+    width = round_channels(in_channels * expansion)
+    return InvertedResidual(
+        out_channels=out_channels,
+        branches=(Branch(kernel_size, width),),
+        stride=stride,
+        has_expansion=width != in_channels,
+        has_residual=stride == 1 and in_channels == out_channels,
+        activation="relu",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockRow:
+    """`depth` places, the first with `stride`, all with `out_channels`."""
+
+    out_channels: int
+    depth: int
+    stride: int
+    candidates: CandidateFunction = fbnet_candidates
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockTable:
+    """A whole space: input, stem, rows and head."""
+
+    image_size_px: int
+    stem_channels: int
+    rows: tuple[BlockRow, ...]
+    head_channels: int
+
+
+# MobileNetV2's first block has no expansion and stands behind the stem's ReLU.
+_first_bit_widths = functools.partial(
+    bit_width_candidates, expansion=1, is_input_signed=False
+)
+
+
+def _mobilenet_v2_rows(*rows: tuple[int, int, int]) -> tuple[BlockRow, ...]:
+    first, *others = rows
+    return (
+        BlockRow(*first, _first_bit_widths),
+        *(BlockRow(*row, bit_width_candidates) for row in others),
+    )
 
 
 # Table 1 of the FBNet paper, its networks for 96 px (arXiv:1812.03443, section 4.2, by
-# the layers of the released one), and a table of ours for 32 px.
+# the layers of the released one), and a table of ours for 32 px. For bit widths
+# MobileNetV2's table (arXiv:1801.04381, table 2), with ReLU, and one of ours for 32 px.
 TABLES: dict[str, Callable[[], BlockTable]] = {
     "fbnet": lambda: BlockTable(
         224,
@@ -106,6 +169,21 @@ TABLES: dict[str, Callable[[], BlockTable]] = {
         ),
         256,
     ),
+    "bits_mobilenet_v2_224": lambda: BlockTable(
+        224,
+        32,
+        _mobilenet_v2_rows(
+            *((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2)),
+            *((96, 3, 1), (160, 3, 2), (320, 1, 1)),
+        ),
+        1280,
+    ),
+    "bits_mobilenet_v2_32": lambda: BlockTable(
+        32,
+        16,
+        _mobilenet_v2_rows((16, 1, 1), (24, 2, 2), (32, 2, 2), (48, 2, 1)),
+        192,
+    ),
 }
 
 
@@ -122,7 +200,7 @@ def named_block_space(name: str, *, num_classes: int = 1000) -> BlockSpace:
         places = []
         for index in range(row.depth):
             stride = row.stride if index == 0 else 1
-            places.append(fbnet_candidates(channels, row.out_channels, stride))
+            places.append(row.candidates(channels, row.out_channels, stride))
             channels = row.out_channels
         stages.append(tuple(places))
     return BlockSpace(

@@ -62,6 +62,38 @@ class Branch:
 
 
 @dataclasses.dataclass(frozen=True)
+class BitWidths:
+    """Bits to which a block's kernels and the inputs of its convolutions are rounded.
+
+    `is_input_signed` is false where a ReLU stands in front of the block, so that no
+    level is spent on negative inputs. What is added to a residual is not rounded.
+    """
+
+    weights: int
+    activations: int
+    is_input_signed: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "activations"):
+            value = getattr(self, name)
+            if type(value) is not int or not 2 <= value <= 8:
+                raise ValueError(
+                    f"{name} of BitWidths must be an integer from 2 to 8. "
+                    f"Received: {name}={value!r}"
+                )
+
+    @property
+    def label(self) -> str:
+        """Both in short: `w4a8` for weights of 4 bits and activations of 8."""
+        return f"w{self.weights}a{self.activations}"
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether these are the widths that int8 kernels compute with."""
+        return self.weights == self.activations == 8
+
+
+@dataclasses.dataclass(frozen=True)
 class InvertedResidual:
     """Inverted residual block with one or more parallel depthwise kernels.
 
@@ -69,7 +101,8 @@ class InvertedResidual:
     projection (linear) [+ input]`, each convolution followed by batch norm. The
     expansion makes the branches' channels together; without it the depthwise
     convolution works on the block's input. `padding_px` is what the depthwise kernels
-    see around their input; None is SAME.
+    see around their input; None is SAME. With `bit_widths` all three kinds of
+    convolutions compute with rounded weights and inputs, while training and after it.
 
     Source: Sandler et al., MobileNetV2, arXiv:1801.04381, section 3.3; parallel
     kernels: Mei et al., AtomNAS, arXiv:1912.09640, section 3.1; grouped 1x1 with
@@ -87,6 +120,7 @@ class InvertedResidual:
     projection_groups: int = 1
     has_shuffle: bool = False
     padding_px: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    bit_widths: BitWidths | None = dataclasses.field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_positive(
@@ -120,6 +154,11 @@ class InvertedResidual:
                 "padding_px of InvertedResidual must be at least 0, and not given "
                 "with several branches or a residual. "
                 f"Received: padding_px={self.padding_px}"
+            )
+        if self.bit_widths is not None and self.squeeze_excite is not None:
+            raise ValueError(
+                "bit_widths of InvertedResidual must not be given with squeeze_excite, "
+                f"whose layers are not rounded. Received: {self.bit_widths}"
             )
 
     @property
@@ -232,8 +271,11 @@ class Architecture:
                 f"Received: batch_norm_epsilon={self.batch_norm_epsilon}"
             )
         size_px = output_size_px(self.stem, self.image_size_px)
+        is_signed = not never_negative(self.stem.activation)
         for path, block, in_channels in walk_blocks(self):
             _check_block(path, block, in_channels)
+            _check_input_sign(path, block, is_signed)
+            is_signed = _is_output_signed(block, is_signed)
             size_px = output_size_px(block, size_px)
             if size_px < 1:
                 raise ValueError(
@@ -268,6 +310,28 @@ def _check_block(path: str, block: Block, in_channels: int) -> None:
                 f"{name} of {path} must divide {channels} channels. "
                 f"Received: {name}={groups}"
             )
+
+
+def never_negative(activation: Activation) -> bool:
+    """Returns whether an activation puts out no negative values."""
+    return activation in ("relu", "relu6")
+
+
+def _check_input_sign(path: str, block: Block, is_signed: bool) -> None:
+    widths = block.bit_widths if isinstance(block, InvertedResidual) else None
+    if is_signed and widths is not None and not widths.is_input_signed:
+        raise ValueError(
+            f"is_input_signed of {path} must be true, as what comes in may be "
+            "negative. Received: is_input_signed=False"
+        )
+
+
+def _is_output_signed(block: Block, is_input_signed: bool) -> bool:
+    if isinstance(block, Pooling):
+        return is_input_signed
+    if isinstance(block, Convolution):
+        return not never_negative(block.activation)
+    return True
 
 
 def walk_blocks(architecture: Architecture) -> Iterator[tuple[str, Block, int]]:
@@ -381,6 +445,8 @@ def describe_block(block: Block) -> str:
         parts.append("residual")
     if block.squeeze_excite is not None:
         parts.append(f"SE {block.squeeze_excite.hidden_channels}")
+    if block.bit_widths is not None:
+        parts.append(block.bit_widths.label)
     return ", ".join([*parts, block.activation])
 
 

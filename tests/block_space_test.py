@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mobilenas_tf.block_space import BlockSpace, Candidate
-from mobilenas_tf.block_spaces import SKIP, TABLES, named_block_space
+from mobilenas_tf.block_spaces import BIT_WIDTHS, SKIP, TABLES, named_block_space
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.spec import (
     Branch,
@@ -131,3 +131,32 @@ def test_costs_add_up_over_the_places(name):
     whole = network_cost(space.resolve(mixed)).macs
     assert whole == network_cost(space.resolve(base)).macs + sum(costs)
     assert other != base
+
+
+BIT_SPACES = [name for name in TABLES if name.startswith("bits")]
+
+
+@pytest.mark.parametrize("name", BIT_SPACES)
+def test_candidates_of_bit_widths_are_one_block(name):
+    space = named_block_space(name)
+    for index, place in enumerate(space.places):
+        labels = [candidate.name for candidate in place.candidates]
+        assert labels == [f"w{weights}a{inputs}" for weights, inputs in BIT_WIDTHS]
+        blocks = [candidate.block for candidate in place.candidates]
+        plain = {dataclasses.replace(block, bit_widths=None) for block in blocks}
+        assert len(plain) == 1
+        # In front of the first place is the stem's ReLU, elsewhere a linear block.
+        signed = {block.bit_widths.is_input_signed for block in blocks}
+        assert signed == {index > 0}
+
+
+def test_the_larger_space_of_bit_widths_is_mobilenet_v2s():
+    space = named_block_space("bits_mobilenet_v2_224")
+    network = space.resolve({place.path: 0 for place in space.places})
+    assert network_cost(network) == network_cost(zoo_architecture("mobilenet_v2"))
+
+
+def test_the_smaller_space_of_bit_widths_is_of_2_to_5_million_multiply_adds():
+    space = named_block_space("bits_mobilenet_v2_32", num_classes=10)
+    network = space.resolve({place.path: 0 for place in space.places})
+    assert 2e6 <= network_cost(network).macs <= 5e6

@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from mobilenas_tf.block_spaces import TABLES as BLOCK_TABLES
+from mobilenas_tf.block_spaces import named_block_space
 from mobilenas_tf.json_io import (
     architecture_from_plain,
     from_plain,
@@ -77,6 +79,26 @@ def test_sampled_networks_survive_the_round_trip(name, tmp_path):
         assert read_architecture(tmp_path / "a.json") == network
 
 
+@pytest.mark.parametrize("name", BLOCK_TABLES)
+def test_networks_of_chosen_operators_survive_the_round_trip(name, tmp_path):
+    space = named_block_space(name)
+    network = space.resolve(space.sample(np.random.default_rng(0)))
+    write_architecture(tmp_path / "a.json", network)
+    assert read_architecture(tmp_path / "a.json") == network
+
+
+def test_bits_that_cannot_be_are_named_with_file_and_place(tmp_path):
+    space = named_block_space("bits_mobilenet_v2_32")
+    network = space.resolve(space.sample(np.random.default_rng(0)))
+    document = {"schema_version": 1, "architecture": to_plain(network)}
+    block = document["architecture"]["stages"][1]["blocks"][0]
+    block["bit_widths"]["weights"] = 16
+    assert _error(tmp_path, document) == (
+        "architecture.json/stages[1]/blocks[0]/bit_widths: weights of BitWidths must "
+        "be an integer from 2 to 8. Received: weights=16"
+    )
+
+
 def test_every_kind_of_block_survives_the_round_trip(tmp_path):
     assert _read(tmp_path, _document()) == _NETWORK
 
@@ -108,7 +130,8 @@ def test_a_missing_key_is_named_with_file_and_place(tmp_path):
 def test_a_key_that_older_files_do_not_have_takes_its_default(tmp_path):
     network = zoo_architecture("mobilenet_v2")
     plain = to_plain(network)
-    assert plain["stages"][0]["blocks"][0].pop("padding_px") is None
+    for key in ("padding_px", "bit_widths"):
+        assert plain["stages"][0]["blocks"][0].pop(key) is None
     document = {"schema_version": 1, "architecture": plain}
     assert _read(tmp_path, document) == network
 

@@ -4,6 +4,7 @@ import pytest
 
 from mobilenas_tf.spec import (
     Architecture,
+    BitWidths,
     Branch,
     Convolution,
     Head,
@@ -11,6 +12,7 @@ from mobilenas_tf.spec import (
     Pooling,
     SqueezeExcite,
     Stage,
+    describe_block,
     feature_channels,
     output_size_px,
     round_channels,
@@ -224,3 +226,37 @@ def test_blocks_that_do_not_fit_their_place_are_refused_by_path(changes, message
     with pytest.raises(ValueError) as error:
         _network(Stage((_block(**changes),)))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("bits", [1, 9, 4.0, True, "4"])
+def test_bits_that_are_no_integer_from_2_to_8_are_refused(bits):
+    for name in ("weights", "activations"):
+        widths = {"weights": 4, "activations": 4, name: bits}
+        with pytest.raises(ValueError, match=f"{name} of BitWidths must be an integer"):
+            BitWidths(**widths)
+
+
+def test_bit_widths_are_said_in_short():
+    assert BitWidths(4, 8).label == "w4a8"
+    assert not BitWidths(4, 8).is_int8
+    assert BitWidths(8, 8).is_int8
+    block = _block(branches=(Branch(3, 16),), bit_widths=BitWidths(2, 4))
+    assert describe_block(block) == "k3 16, w2a4, relu6"
+
+
+def test_layers_of_squeeze_excite_have_no_bit_widths():
+    with pytest.raises(ValueError, match="bit_widths of InvertedResidual must not be"):
+        _block(bit_widths=BitWidths(4, 4), squeeze_excite=SqueezeExcite(4))
+
+
+def test_an_input_is_taken_as_unsigned_only_behind_a_relu():
+    unsigned = _block(bit_widths=BitWidths(4, 4, is_input_signed=False))
+    pool = Pooling("max")
+    _network(Stage((unsigned,)))
+    _network(Stage((pool, unsigned)))
+    _network(Stage((_block(), Convolution(8, activation="relu"), unsigned)))
+    for before in (_block(), Convolution(8, activation="hard_swish")):
+        with pytest.raises(
+            ValueError, match="is_input_signed of stage1/block2 must be"
+        ):
+            _network(Stage((before, pool, unsigned)))

@@ -11,6 +11,8 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from absl import flags
 
 from detection.config import HeadConfig
@@ -23,6 +25,7 @@ from tools.latency_flags import define_latency_table, latency_table
 def main() -> None:
     """Describes the architecture of the flags."""
     from mobilenas_tf.architecture_source import open_architecture
+    from mobilenas_tf.costs.bit_widths import bit_costs
     from mobilenas_tf.costs.measured_space import layers_ms, predicted_ms
     from mobilenas_tf.costs.network import layer_costs, network_cost
     from mobilenas_tf.reporting.terminal import format_table
@@ -72,7 +75,8 @@ def main() -> None:
         "params": cost.params,
         "macs": cost.macs,
     }
-    result |= _counted_by_authors(architecture)
+    bits = bit_costs(architecture)
+    result |= _counted_by_authors(architecture) | bits
     if table is not None:
         result["latency_ms"] = predicted_ms(architecture, table)
     if not values.json:
@@ -87,7 +91,17 @@ def main() -> None:
         result,
         f"{architecture.name} at {architecture.image_size_px} px: "
         f"{cost.macs / 1e6:.3f} M multiply-adds, {cost.params:,} parameters"
+        + _bit_sentence(bits)
         + (f", {result['latency_ms']:.4g} ms ({_conditions(table)})" if table else ""),
+    )
+
+
+def _bit_sentence(bits: Mapping[str, float]) -> str:
+    if not bits:
+        return ""
+    return (
+        f", {bits['bit_macs'] / 1e6:.3f} M bit operations (what has no bit widths at "
+        f"8 x 8), {bits['weight_bytes'] / 1e3:.3f} kB of weights"
     )
 
 

@@ -1,4 +1,4 @@
-"""Searches a network of chosen operators by DNAS, within a measured budget.
+"""Searches a network of chosen operators or bit widths by DNAS, within a budget.
 
 Example:
   python -m tools.build_latency_table --space=fbnet_32 --num_classes=10 \
@@ -6,6 +6,8 @@ Example:
   python -m tools.validate_latency_table --latency_table=host.json --num_classes=10
   python -m tools.search_dnas --dataset=tfds:cifar10 --space=fbnet_32 \
       --latency_table=host.json --max_ms=0.15 --workdir=runs/search_dnas
+  python -m tools.search_dnas --dataset=tfds:cifar10 --space=bits_mobilenet_v2_32 \
+      --max_bit_macs=57e6 --sampling=path --workdir=runs/search_bits
 
 Writes architecture.json, the found network's inherited weights, operators.json (the
 probability of every operator), metrics and report.html into the run folder, and with
@@ -42,6 +44,7 @@ def main() -> None:
     check_warmup(optimizer, training)
 
     flag_config.import_tensorflow()
+    from mobilenas_tf.costs.bit_widths import bit_costs
     from mobilenas_tf.costs.network import network_cost
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.search.dnas import SearchData, operator_budget, search_dnas
@@ -82,12 +85,19 @@ def main() -> None:
     )
     report = write_report(run.path)
     cost = network_cost(found.architecture)
-    unit = {"ms": " ms", "macs": " multiply-adds", "params": " parameters"}
+    unit = {
+        "ms": " ms",
+        "macs": " multiply-adds",
+        "params": " parameters",
+        "bit_macs": " bit operations",
+        "weight_bytes": " bytes of weights",
+    }
     run_flags.finish(
         {
             "name": found.architecture.name,
             "macs": cost.macs,
             "params": cost.params,
+            **bit_costs(found.architecture),
             budget.metric: found.cost,
             "architecture": str(run.architecture_path),
         },

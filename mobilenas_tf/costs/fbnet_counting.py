@@ -7,6 +7,7 @@ Found by counting their published networks, which this rule gives to the unit.
 
 from __future__ import annotations
 
+from mobilenas_tf.costs.layers import norm_params
 from mobilenas_tf.costs.network import layer_costs
 from mobilenas_tf.costs.ops import Cost
 from mobilenas_tf.spec import Architecture, Head, InvertedResidual, walk_blocks
@@ -33,10 +34,10 @@ def fbnet_counts(architecture: Architecture) -> Cost:
     # Behind the dense layer they pool once more what is 1x1 by then.
     pooled += head.hidden_channels or 0
     for path, block, _ in walk_blocks(architecture):
-        others += 2 * getattr(block, "out_channels", 0)
         if not isinstance(block, InvertedResidual):
+            others += 2 * getattr(block, "out_channels", 0)
             continue
-        others += 2 * block.expanded_channels * (1 + block.has_expansion)
+        others += norm_params(block)
         if block.squeeze_excite is not None:
             others += block.squeeze_excite.hidden_channels + block.expanded_channels
             pooled += block.expanded_channels * layers[path].out_size_px ** 2

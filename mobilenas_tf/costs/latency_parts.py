@@ -18,6 +18,7 @@ from mobilenas_tf.spec import (
     Block,
     Convolution,
     Head,
+    InvertedResidual,
     Pooling,
     SqueezeExcite,
     feature_channels,
@@ -68,7 +69,11 @@ class Part:
 
     @property
     def key(self) -> str:
-        """The part's name in a table; parts that compute alike have the same."""
+        """The part's name in a table; parts that compute alike have the same.
+
+        Raises:
+            ValueError: If it is a block of fewer bits than what is measured.
+        """
         place = f"{self.in_channels}x{self.in_size_px}x{self.in_size_px}"
         return f"{place} {_layer_key(self.layer)}"
 
@@ -85,6 +90,16 @@ def _layer_key(layer: Layer) -> str:
     if isinstance(layer, Convolution):
         name = f"conv{layer.out_channels} k{layer.kernel_size} s{layer.stride}"
         return f"{name} {layer.activation}"
+    return _block_key(layer)
+
+
+def _block_key(layer: InvertedResidual) -> str:
+    widths = layer.bit_widths
+    if widths is not None and not widths.is_int8:
+        raise ValueError(
+            "blocks of a latency table must have 8-bit weights and activations: it "
+            f"measures what int8 kernels execute. Received: {widths.label}"
+        )
     branches = "+".join(f"k{b.kernel_size}:{b.channels}" for b in layer.branches)
     parts = [f"block{layer.out_channels} {branches} s{layer.stride} {layer.activation}"]
     if not layer.has_expansion:

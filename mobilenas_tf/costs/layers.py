@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from mobilenas_tf.costs.ops import Cost, Count, batch_norm, convolution, depthwise
+from mobilenas_tf.spec import InvertedResidual
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,3 +44,9 @@ def depthwise_layer(channels: Count, *, kernel_size: int = 3, out_size_px: int) 
     return depthwise(
         channels, kernel_size=kernel_size, out_size_px=out_size_px
     ) + batch_norm(channels)
+
+
+def norm_params(block: InvertedResidual) -> int:
+    """Returns the scales and offsets of a block's batch norms."""
+    kernels = block.expanded_channels * (1 + block.has_expansion)
+    return batch_norm(kernels + block.out_channels).params

@@ -1,13 +1,17 @@
 """Convolutions that train faster on a CPU than the stock layers.
 
 Other kernels do the same arithmetic, with the same weights. Converters are given the
-stock layers.
+stock layers. With `weight_bits` a layer computes with a rounded kernel, of one step: a
+depthwise kernel has 9 weights a channel, too few to learn a step from (of steps for
+every channel one in five changed its sign), and the batch norm behind levels channels.
 """
 
 from __future__ import annotations
 
 import keras
 from keras import ops
+
+from mobilenas_tf.layers.quantizers import StepQuantizer
 
 # Up to this kernel size TensorFlow's SAME filter gradient is the quicker one.
 _LARGEST_QUICK_KERNEL = 3
@@ -21,15 +25,43 @@ class PointwiseConvolution(keras.layers.Conv2D):
     times slower.
     """
 
+    def __init__(self, *arguments, weight_bits: int | None = None, **kwargs):
+        """Creates the layer.
+
+        Args:
+            *arguments: Of Conv2D.
+            weight_bits: Of the rounded kernel; None does not round.
+            **kwargs: Of Conv2D.
+        """
+        super().__init__(*arguments, **kwargs)
+        self.weight_bits = weight_bits
+        self.kernel_quantizer = kernel_quantizer(self)
+
+    def build(self, input_shape):
+        """Creates kernel and bias, and the kernel's step."""
+        super().build(input_shape)
+        if self.kernel_quantizer is not None:
+            self.kernel_quantizer.build(self.kernel.shape)
+
     def call(self, inputs, training=None):
         """Returns `[B, H, W, filters]` for inputs `[B, H, W, C]`."""
         is_product = self.kernel_size == self.strides == (1, 1)
-        if not (is_product and (training or self.groups > 1)):
+        is_product = is_product and (training or self.groups > 1)
+        if not is_product and self.kernel_quantizer is None:
             return super().call(inputs)
-        outputs = pointwise_product(inputs, self.kernel, groups=self.groups)
+        kernel = rounded_kernel(self.kernel, self.kernel_quantizer, training)
+        outputs = (
+            pointwise_product(inputs, kernel, groups=self.groups)
+            if is_product
+            else self.convolution_op(inputs, kernel)
+        )
         if self.use_bias:
             outputs = outputs + self.bias
         return self.activation(outputs)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "weight_bits": self.weight_bits}
 
 
 class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
@@ -40,6 +72,24 @@ class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
     padding, which is several times as quick as the one for SAME.
     """
 
+    def __init__(self, *arguments, weight_bits: int | None = None, **kwargs):
+        """Creates the layer.
+
+        Args:
+            *arguments: Of DepthwiseConv2D.
+            weight_bits: Of the rounded kernel; None does not round.
+            **kwargs: Of DepthwiseConv2D.
+        """
+        super().__init__(*arguments, **kwargs)
+        self.weight_bits = weight_bits
+        self.kernel_quantizer = kernel_quantizer(self)
+
+    def build(self, input_shape):
+        """Creates kernel and bias, and the kernel's step."""
+        super().build(input_shape)
+        if self.kernel_quantizer is not None:
+            self.kernel_quantizer.build(self.kernel.shape)
+
     def call(self, inputs, training=None):
         """Returns `[B, H', W', C]` for inputs `[B, H, W, C]`."""
         is_plain = (
@@ -49,11 +99,43 @@ class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
             and not self.use_bias
             and None not in inputs.shape[1:3]
         )
-        if not (training and is_plain) or keras.backend.backend() != "tensorflow":
+        is_ours = training and is_plain and keras.backend.backend() == "tensorflow"
+        if not is_ours and self.kernel_quantizer is None:
             return super().call(inputs)
-        return self.activation(
-            depthwise_convolution(inputs, self.kernel, self.strides[0])
+        kernel = rounded_kernel(self.kernel, self.kernel_quantizer, training)
+        if is_ours:
+            return self.activation(
+                depthwise_convolution(inputs, kernel, self.strides[0])
+            )
+        outputs = ops.depthwise_conv(
+            inputs,
+            kernel,
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
         )
+        if self.use_bias:
+            outputs = outputs + self.bias
+        return self.activation(outputs)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "weight_bits": self.weight_bits}
+
+
+def kernel_quantizer(layer) -> StepQuantizer | None:
+    """Returns what rounds a layer's kernel to its `weight_bits`, None for none."""
+    if layer.weight_bits is None:
+        return None
+    return StepQuantizer(
+        layer.weight_bits, has_batch_axis=False, dtype=layer.dtype_policy
+    )
+
+
+def rounded_kernel(kernel, quantizer: StepQuantizer | None, training):
+    """Returns a kernel, rounded where there is a quantiser."""
+    return kernel if quantizer is None else quantizer(kernel, training=training)
 
 
 def same_padding(size_px: int, kernel_size: int, stride: int) -> tuple[int, int]:

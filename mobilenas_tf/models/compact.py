@@ -34,6 +34,7 @@ from mobilenas_tf.spec import (
     SqueezeExcite,
     Tap,
     head_taps,
+    never_negative,
     walk_blocks,
 )
 from mobilenas_tf.widths import kernel_path, output_groups
@@ -219,10 +220,13 @@ def _inverted_residual(
     features: FeatureMap,
     branches: Sequence[_Branch],
 ) -> FeatureMap:
+    maker = maker.for_block(path, block.bit_widths)
     masks = [branch.filtered.mask for branch in branches]
     y = _joined(maker, f"{path}/concat", [branch.filtered.x for branch in branches])
     if block.squeeze_excite is not None:
         y = _squeeze_excite(maker, path, block.squeeze_excite, y)
+    is_signed = not never_negative(block.activation)
+    y = maker.rounded(f"{path}/project", y, is_signed=is_signed)
     y = maker.pointwise(
         f"{path}/project", y, block.out_channels, block.projection_groups
     )
@@ -275,6 +279,11 @@ def _presence(masks: Sequence[Tensor]) -> Tensor:
 def _branches(
     maker: LayerMaker, path: str, block: InvertedResidual, features: FeatureMap
 ) -> list[_Branch]:
+    maker, x = maker.for_block(path, block.bit_widths), features.x
+    if block.bit_widths is not None:
+        is_signed = block.bit_widths.is_input_signed
+        x = maker.rounded(f"{path}/input", x, is_signed=is_signed)
+    features = FeatureMap(x, features.mask)
     return [_branch(maker, path, block, branch, features) for branch in block.branches]
 
 
@@ -299,6 +308,9 @@ def _branch(
             name=layer_name(kernel, "shuffle"),
         )(x)
     depthwise = f"{kernel}/depthwise"
+    if block.has_expansion:
+        is_signed = not never_negative(block.activation)
+        x = maker.rounded(depthwise, x, is_signed=is_signed)
     x = maker.depthwise(
         depthwise, x, branch.kernel_size, block.stride, block.padding_px
     )

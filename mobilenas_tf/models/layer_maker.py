@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mobilenas_tf.models.layer_set import Layer, LayerSet
+from mobilenas_tf.spec import BitWidths
 
 Tensor = Any
 # (a tensor of the network, the batch norm that makes the channels) -> mask [C]
@@ -23,7 +24,10 @@ class FeatureMap:
 
 @dataclasses.dataclass(frozen=True)
 class LayerMaker:
-    """Makes named layers; what every step of the walk needs."""
+    """Makes named layers; what every step of the walk needs.
+
+    With `bit_widths` the convolutions round their kernels, and `rounded` rounds.
+    """
 
     layer_set: LayerSet
     gates: Mapping[str, GateFunction]
@@ -31,6 +35,28 @@ class LayerMaker:
     batch_norm_momentum: float
     batch_norm_epsilon: float
     dropout_rate: float
+    bit_widths: BitWidths | None = None
+
+    def for_block(self, path: str, bit_widths: BitWidths | None) -> LayerMaker:
+        """Returns the maker for a block of these bit widths.
+
+        A layer set without quantisers is for int8 files, where the 8 bits of a block
+        are those of the file. LiteRT has 4-bit weights beside 8-bit activations for
+        CONV_2D and FULLY_CONNECTED, but for no depthwise convolution, which every block
+        has, and no activations below 8 bits.
+
+        Raises:
+            ValueError: If such a set is to make a block of fewer bits.
+        """
+        if bit_widths is None or self.layer_set.quantizer is not None:
+            return dataclasses.replace(self, bit_widths=bit_widths)
+        if not bit_widths.is_int8:
+            raise ValueError(
+                f"bit widths of {path} must be w8a8, the only ones that the kernels of "
+                "a .tflite execute, to be exported or timed. "
+                f"Received: {bit_widths.label}"
+            )
+        return dataclasses.replace(self, bit_widths=None)
 
     @property
     def layers(self) -> Any:
@@ -65,6 +91,19 @@ class LayerMaker:
             return x
         return self.layer_set.activations[kind](name=layer_name(path, kind))(x)
 
+    def rounded(self, path: str, x: Tensor, *, is_signed: bool) -> Tensor:
+        """Returns x, the input of a convolution, rounded to the block's bits."""
+        make = self.layer_set.quantizer
+        if self.bit_widths is None or make is None:
+            return x
+        name = layer_name(path, "quantizer")
+        return make(self.bit_widths.activations, is_signed=is_signed, name=name)(x)
+
+    def _weight_bits(self) -> dict[str, int]:
+        return (
+            {} if self.bit_widths is None else {"weight_bits": self.bit_widths.weights}
+        )
+
     def pointwise(self, path: str, x: Tensor, filters: int, groups: int = 1) -> Tensor:
         """Returns x after a 1x1 convolution without bias."""
         return self.pointwise_layer(path, filters, groups)(x)
@@ -90,7 +129,12 @@ class LayerMaker:
     def pointwise_layer(self, path: str, filters: int, groups: int = 1) -> Layer:
         """Returns a 1x1 convolution without bias, perhaps for several tensors."""
         return self.layer_set.pointwise_convolution(
-            filters, 1, groups=groups, use_bias=False, name=layer_name(path, "conv")
+            filters,
+            1,
+            groups=groups,
+            use_bias=False,
+            name=layer_name(path, "conv"),
+            **self._weight_bits(),
         )
 
     def depthwise_layer(
@@ -107,6 +151,7 @@ class LayerMaker:
             padding="same" if is_same else "valid",
             use_bias=False,
             name=layer_name(path, "conv"),
+            **self._weight_bits(),
         )
 
 

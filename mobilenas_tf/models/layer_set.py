@@ -19,6 +19,7 @@ from mobilenas_tf.layers.convolutions import (
     PointwiseConvolution,
 )
 from mobilenas_tf.layers.norms import FusedBatchNormalization
+from mobilenas_tf.layers.quantizers import StepQuantizer
 from mobilenas_tf.layers.resampling import NearestDoubling
 
 Layer = Any
@@ -31,7 +32,9 @@ class LayerSet:
     `keras` is the namespace of the stock layers. `batch_normalization` takes
     `momentum`, `epsilon`, `name`; the convolutions take what Conv2D and
     DepthwiseConv2D take; entries of `activations` take `name`; `channel_shuffle`
-    takes `groups` and `name`; `doubling` takes `name`.
+    takes `groups` and `name`; `doubling` takes `name`. `quantizer` takes `bits`,
+    `is_signed` and `name`, and the convolutions `weight_bits` as well; a set for int8
+    files has none, as converters and quantisation-aware training round by themselves.
     """
 
     keras: ModuleType
@@ -41,6 +44,7 @@ class LayerSet:
     activations: dict[str, Callable[..., Layer]]
     channel_shuffle: Callable[..., Layer]
     doubling: Callable[..., Layer]
+    quantizer: Callable[..., Layer] | None = None
 
 
 _KERAS_ACTIVATIONS: dict[str, Callable[..., Layer]] = {
@@ -60,9 +64,11 @@ FUSED = LayerSet(
     activations=_KERAS_ACTIVATIONS,
     channel_shuffle=ChannelShuffle,
     doubling=NearestDoubling,
+    quantizer=StepQuantizer,
 )
 STOCK = dataclasses.replace(
     FUSED,
+    quantizer=None,
     batch_normalization=keras.layers.BatchNormalization,
     pointwise_convolution=keras.layers.Conv2D,
     depthwise_convolution=keras.layers.DepthwiseConv2D,

@@ -75,13 +75,19 @@ def load_network(
 def load_weights(network: keras.Model, path: str | os.PathLike[str]) -> None:
     """Loads a weights file into a network of the same architecture.
 
+    A network for int8 files passes over the steps of those that round themselves.
+
     Raises:
         ValueError: If the file is damaged or of another architecture; the network is
             unchanged then.
     """
     arrays = _read_arrays(path, network.name)
     weights = network_weights(network)
-    there = {key: array.shape for key, array in arrays.items()}
+    there = {
+        key: array.shape
+        for key, array in arrays.items()
+        if key in weights or not is_step(key)
+    }
     here = {key: tuple(variable.shape) for key, variable in weights.items()}
     for key in sorted({*here, *there}):
         if here.get(key) != there.get(key):
@@ -133,6 +139,11 @@ def network_weights(network: keras.Model) -> dict[str, keras.Variable]:
         for layer in network.layers
         for variable in layer.weights
     }
+
+
+def is_step(key: str) -> bool:
+    """Returns whether a key of `network_weights` is that of a quantiser's step."""
+    return key.endswith("/step")
 
 
 def _read_arrays(path: str | os.PathLike[str], name: str) -> dict[str, Any]:

@@ -148,11 +148,19 @@ class _LayerCuts:
     def convolution(
         self, path: tuple[str, ...], axes: Axes, bias: Indices | None = None
     ) -> Iterator[VariableCut]:
-        """Kernel and perhaps bias of a convolution or dense layer."""
+        """Kernel, with its step if it is rounded, and perhaps bias of a layer."""
         source, target = self._pair(*path)
         yield VariableCut(source.kernel, target.kernel, axes)
+        quantizer = getattr(source, "kernel_quantizer", None)
+        if quantizer is not None:
+            yield VariableCut(quantizer.step, target.kernel_quantizer.step, {})
         if bias is not None and source.use_bias:
             yield VariableCut(source.bias, target.bias, {0: bias})
+
+    def rounding(self, path: str) -> Iterator[VariableCut]:
+        """The step of a convolution's input."""
+        source, target = self._pair(path, "quantizer")
+        yield VariableCut(source.step, target.step, {})
 
     def pointwise(
         self, path: str, inputs: Indices, outputs: Indices
@@ -181,6 +189,9 @@ def _block(
     indices: Callable[[str, int], Indices],
 ) -> Iterator[VariableCut]:
     inputs, outputs = in_out
+    if block.bit_widths is not None:
+        yield from layers.rounding(f"{path}/input")
+        yield from layers.rounding(f"{path}/project")
     for branch in block.branches:
         kernel = kernel_path(path, branch.kernel_size)
         kept = indices(kernel, branch.channels) if block.has_expansion else inputs
@@ -192,6 +203,8 @@ def _block(
             axes = {2: inputs, 3: kept} if block.expansion_groups == 1 else {}
             yield from layers.convolution((expand, "conv"), axes)
             yield from layers.norm(expand, kept)
+            if block.bit_widths is not None:
+                yield from layers.rounding(f"{kernel}/depthwise")
         yield from layers.depthwise(f"{kernel}/depthwise", kept)
     middle = _expanded(path, block, inputs, indices)
     if block.squeeze_excite is not None:

@@ -194,6 +194,8 @@ def _draw_trunk(row: Row, top: float) -> str:
         name = row.path.split("/")[1].replace("block", "block ")
         style = "name faint" if row.is_skipped else "name"
         parts.append(svg_text(_TITLE_X, center + 4, name, style=style))
+    if row.bit_widths:
+        parts.append(svg_text(_TITLE_X, center + 16, row.bit_widths, style="tick"))
     return element("g", None, *parts)
 
 

@@ -53,7 +53,7 @@ class Row:
 
     `output` is the width that the row writes: rows with the same `output.path` share
     it. A block that vanished `is_skipped`: its input goes on unchanged. `note` stands
-    where a row has no bars, `description` in the tooltip.
+    where a row has no bars, `description` in the tooltip, `bit_widths` below the name.
     """
 
     path: str
@@ -66,6 +66,7 @@ class Row:
     has_residual: bool = False
     is_skipped: bool = False
     note: str = ""
+    bit_widths: str = ""
 
 
 def network_rows(supernet: Architecture, widths: Mapping[str, int]) -> tuple[Row, ...]:
@@ -117,6 +118,9 @@ def network_rows(supernet: Architecture, widths: Mapping[str, int]) -> tuple[Row
                 has_residual=is_residual_block and block.has_residual,
                 is_skipped=found_block is None,
                 note="" if is_residual_block else _describe(block),
+                bit_widths=block.bit_widths.label
+                if is_residual_block and block.bit_widths is not None
+                else "",
             )
         )
     return (*rows, *_head_rows(supernet, found))
@@ -199,4 +203,7 @@ def _describe(block: Block) -> str:
         parts.append(f"1×1 convolutions in {groups} groups")
     if block.has_shuffle:
         parts.append("channel shuffle")
+    if block.bit_widths is not None:
+        bits = block.bit_widths
+        parts.append(f"{bits.weights}-bit weights, {bits.activations}-bit activations")
     return ", ".join(parts)

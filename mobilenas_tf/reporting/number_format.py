@@ -8,7 +8,13 @@ from typing import TypeGuard
 
 MISSING = "–"
 # What a budget may count.
-COST_NAMES = {"macs": "multiply-adds", "params": "parameters", "ms": "latency"}
+COST_NAMES = {
+    "macs": "multiply-adds",
+    "params": "parameters",
+    "ms": "latency",
+    "bit_macs": "bit operations",
+    "weight_bytes": "bytes of weights",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from mobilenas_tf.reporting.charts import SMALL, Series, line_chart
 from mobilenas_tf.reporting.markup import element, escape
+from mobilenas_tf.reporting.number_format import COST_NAMES
 from mobilenas_tf.reporting.run_data import metric_points
 
 _MOST_LINES = 6  # colours that the page has
@@ -53,7 +54,7 @@ def operator_section(
     )
 
 
-_UNITS = {"ms": "ms", "macs": "multiply-adds", "params": "parameters"}
+_UNITS = {"ms": "ms", **COST_NAMES}
 
 
 def _place_row(

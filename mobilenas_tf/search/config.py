@@ -170,6 +170,14 @@ class OperatorBudgetConfig:
     )
     max_macs: float | None = option(None, "Budget in multiply-adds.")
     max_params: float | None = option(None, "Budget in trained parameters.")
+    max_bit_macs: float | None = option(
+        None,
+        "Budget in bit operations: multiply-adds times bits of weights and of "
+        "activations; what has no bit widths counts as 8 x 8.",
+    )
+    max_weight_bytes: float | None = option(
+        None, "Budget in bytes of trained parameters, at the bits that they have."
+    )
 
     def __post_init__(self) -> None:
         """Checks every field."""
@@ -180,16 +188,16 @@ class OperatorBudgetConfig:
         }
         if len(given) != 1 or min(given.values()) <= 0:
             raise ValueError(
-                "exactly one of max_ms, max_macs and max_params must be given, above "
-                f"0. Received: {given or 'none'}"
+                "exactly one of max_ms, max_macs, max_params, max_bit_macs and "
+                f"max_weight_bytes must be given, above 0. Received: {given or 'none'}"
             )
 
     @property
     def metric(self) -> str:
-        """Returns `ms`, `macs` or `params`."""
-        if self.max_ms is not None:
-            return "ms"
-        return "macs" if self.max_macs is not None else "params"
+        """Returns `ms`, `macs`, `params`, `bit_macs` or `weight_bytes`."""
+        budgets = dataclasses.asdict(self)
+        (given,) = (name for name, value in budgets.items() if value is not None)
+        return given.removeprefix("max_")
 
     @property
     def value(self) -> float:
@@ -202,7 +210,9 @@ class DnasConfig:
     """DNAS (FBNet): a supernet of operators whose choices are trained with weights."""
 
     space: str = option(
-        "fbnet_32", "Space of operators: fbnet (224 px), fbnet_96 or fbnet_32."
+        "fbnet_32",
+        "Space of operators: fbnet (224 px), fbnet_96 or fbnet_32; of bit widths: "
+        "bits_mobilenet_v2_224 or bits_mobilenet_v2_32.",
     )
     sampling: Literal["mixture", "path"] = option(
         "path",

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from mobilenas_tf.block_space import BlockGenotype, BlockSpace
+from mobilenas_tf.costs.bit_widths import bit_costs, bit_macs, weight_bytes
 from mobilenas_tf.costs.block_costs import BlockCosts, block_costs, most_probable
 from mobilenas_tf.costs.latency_table import LatencyTable
 from mobilenas_tf.costs.network import network_cost
@@ -24,7 +25,7 @@ from mobilenas_tf.json_io import write_json
 from mobilenas_tf.models.block_supernet import BlockSupernet, inherit_weights
 from mobilenas_tf.models.network_io import INHERITED_WEIGHTS, save_network
 from mobilenas_tf.search.config import DnasConfig, OperatorBudgetConfig
-from mobilenas_tf.spec import Architecture
+from mobilenas_tf.spec import Architecture, InvertedResidual
 from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.data import ClassificationData
@@ -39,6 +40,14 @@ LOGIT_TRAVEL = 20.0
 # Samples drawn for each further network that is asked for.
 _DRAWS = 200
 SAMPLES = "samples"
+
+# Costs that a network has by itself, by the metric of a budget.
+_COSTS: dict[str, Callable[[Architecture], float]] = {
+    "macs": lambda network: network_cost(network).macs,
+    "params": lambda network: network_cost(network).params,
+    "bit_macs": bit_macs,
+    "weight_bytes": weight_bytes,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +73,7 @@ class SearchData:
 class OperatorBudget:
     """What the found network may cost, and what the space's networks do cost.
 
-    `metric` is `ms`, `macs` or `params`; `value` and `costs` are in its unit.
+    `metric` is that of the config; `value` and `costs` are in its unit.
     """
 
     metric: str
@@ -89,9 +98,11 @@ def operator_budget(
 
     Raises:
         ValueError: If a budget in milliseconds has no table, the table lacks entries,
-            or no network of the space can be just within the budget.
+            the space has widths that no table measures, or no network of the space can
+            be just within the budget.
     """
     if budget.metric == "ms":
+        _check_int8(space)
         if table is None:
             raise ValueError(
                 "latency_table must be given with max_ms; python -m "
@@ -99,17 +110,28 @@ def operator_budget(
             )
         costs = block_costs(space, table.network_ms)
     else:
-        costs = block_costs(
-            space, lambda network: float(getattr(network_cost(network), budget.metric))
-        )
+        costs = block_costs(space, _COSTS[budget.metric])
     low, high = costs.range
     if not low <= budget.value <= high:
         raise ValueError(
-            f"max_{budget.metric} must be from {low:,.4g} (the fastest network) to "
-            f"{high:,.4g} (the slowest), what the space {space.name} can reach. "
+            f"max_{budget.metric} must be from {low:,.4g} (the cheapest network) to "
+            f"{high:,.4g} (the dearest), what the space {space.name} can reach. "
             f"Received: {budget.value:,.4g}"
         )
     return OperatorBudget(budget.metric, budget.value, costs)
+
+
+def _check_int8(space: BlockSpace) -> None:
+    for place in space.places:
+        for candidate in place.candidates:
+            block = candidate.block
+            widths = block.bit_widths if isinstance(block, InvertedResidual) else None
+            if widths is not None and not widths.is_int8:
+                raise ValueError(
+                    f"max_ms must not be given for the space {space.name}: a latency "
+                    f"table measures int8, not {widths.label} of {place.path}; give "
+                    "max_bit_macs or max_weight_bytes"
+                )
 
 
 def search_dnas(
@@ -332,6 +354,7 @@ class _Course:
             "cost": found.cost,
             "macs": cost.macs,
             "params": cost.params,
+            **bit_costs(found.architecture),
             f"inherited_{self.task.score}": score,
         }
 

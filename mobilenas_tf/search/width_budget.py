@@ -44,7 +44,13 @@ def width_budget(
     for value in config.budgets:
         if not smallest <= value <= largest:
             raise ValueError(
-                f"max_{config.metric} must be from {smallest:,.6g} to {largest:,.6g}, "
-                f"what the space {space.name} can reach. Received: {value:,.6g}"
+                f"max_{config.metric} must be from {_number(smallest)} to "
+                f"{_number(largest)}, what the space {space.name} can reach. "
+                f"Received: {_number(value)}"
             )
     return WidthBudget(config.metric, config.budgets, cost)
+
+
+def _number(cost: float) -> str:
+    """Returns a count in full, milliseconds to four digits."""
+    return f"{cost:,.0f}" if cost == int(cost) else f"{cost:.4g}"

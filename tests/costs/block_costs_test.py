@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mobilenas_tf.block_spaces import named_block_space
+from mobilenas_tf.costs.bit_widths import bit_macs, weight_bytes
 from mobilenas_tf.costs.block_costs import BlockCosts, block_costs, most_probable
 from mobilenas_tf.costs.latency_parts import space_parts
 from mobilenas_tf.costs.latency_table import (
@@ -54,6 +55,15 @@ def test_one_hot_weights_cost_what_the_network_costs(cost):
         if place.candidates[-1].block is None
     ]
     assert skips and not any(skips)
+
+
+@pytest.mark.parametrize("cost", [bit_macs, weight_bytes])
+def test_costs_of_bit_widths_add_up(cost):
+    space = named_block_space("bits_mobilenet_v2_32", num_classes=10)
+    costs = block_costs(space, cost)
+    for _ in range(20):
+        genotype = space.sample(RNG)
+        assert costs.of(genotype) == pytest.approx(cost(space.resolve(genotype)))
 
 
 def test_expected_costs_are_means_over_independent_choices():

@@ -22,7 +22,7 @@ from mobilenas_tf.costs.latency_table import (
     write_latency_table,
 )
 from mobilenas_tf.costs.network import layer_costs
-from mobilenas_tf.spec import Branch, InvertedResidual, SqueezeExcite
+from mobilenas_tf.spec import BitWidths, Branch, InvertedResidual, SqueezeExcite
 from mobilenas_tf.zoo import ZOO, zoo_architecture
 
 SPACE = named_block_space("fbnet_32", num_classes=10)
@@ -78,6 +78,16 @@ def test_what_computes_alike_has_one_key_and_nothing_else():
     assert len(keys) == 1 + len(others)
     same = Part(InvertedResidual(16, (Branch(3, 32),)), 8, 14)
     assert same.key == part.key
+
+
+def test_8_bits_are_what_is_measured_and_fewer_are_refused():
+    block = InvertedResidual(16, (Branch(3, 32),))
+    int8 = dataclasses.replace(block, bit_widths=BitWidths(8, 8))
+    assert Part(int8, 8, 14).key == Part(block, 8, 14).key
+    for widths in (BitWidths(4, 8), BitWidths(8, 4)):
+        part = Part(dataclasses.replace(block, bit_widths=widths), 8, 14)
+        with pytest.raises(ValueError, match=f"have 8-bit .* Received: {widths.label}"):
+            _ = part.key
 
 
 def test_parts_of_the_zoo_that_differ_have_different_keys():

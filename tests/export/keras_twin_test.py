@@ -3,6 +3,7 @@ import pytest
 
 from export.batch_norm_folding import fold_batch_norms
 from export.keras_twin import tf_keras_twin
+from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.network_io import network_weights
 from tests.export.random_networks import (
     CLASSIFIERS,
@@ -11,6 +12,7 @@ from tests.export.random_networks import (
     random_network,
     random_pixels,
 )
+from tests.small_block_space import small_bit_space
 
 NETWORKS = {
     **CLASSIFIERS,
@@ -49,3 +51,22 @@ def test_the_network_of_another_architecture_is_refused():
     network = random_network(CLASSIFIERS["fbnet"](), images)
     with pytest.raises(ValueError, match="network must have the layers of mobilenet"):
         tf_keras_twin(CLASSIFIERS["mobilenet_v2"](), network)
+
+
+def test_a_twin_leaves_8_bits_to_quantisation_aware_training():
+    space = small_bit_space()
+    int8 = space.resolve({place.path: 4 for place in space.places})
+    images = normalized(random_pixels(4, int8.image_size_px))
+    network = build_network(int8, batch_norm_momentum=0.5)
+    network(images, training=True)
+    twin = tf_keras_twin(int8, network)
+    assert not any("step" in weight.name for weight in twin.weights)
+    found, expected = (
+        np.array(each(images, training=False)) for each in (twin, network)
+    )
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+    fewer = space.resolve({place.path: 3 for place in space.places})
+    with pytest.raises(
+        ValueError, match="stage1/block0 must be w8a8, .* Received: w4a8"
+    ):
+        tf_keras_twin(fewer, build_network(fewer))

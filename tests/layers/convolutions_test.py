@@ -82,6 +82,53 @@ def test_inference_is_the_stock_layers():
     np.testing.assert_array_equal(ours(images), stock(images))
 
 
+ROUNDED = {
+    "pointwise": lambda **options: PointwiseConvolution(
+        4, 1, use_bias=False, weight_bits=3, **options
+    ),
+    "grouped": lambda **options: PointwiseConvolution(
+        4, 1, groups=2, weight_bits=3, **options
+    ),
+    "depthwise": lambda **options: DepthwiseConvolution(
+        5, padding="same", weight_bits=3, **options
+    ),
+}
+
+
+def _images(channels: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(2, 4, 5, channels)).astype("float32")
+
+
+@pytest.mark.parametrize("kind", ROUNDED)
+def test_a_rounded_kernel_is_of_few_levels(kind):
+    images = _images(4)
+    layer = ROUNDED[kind]()
+    trained = layer(images, training=True)
+    step = float(layer.kernel_quantizer.step)
+    rounded = np.clip(np.round(layer.kernel.value / step), -4, 3) * step  # 3 bits
+    plain = type(layer).from_config({**layer.get_config(), "weight_bits": None})
+    plain.build(images.shape)
+    plain.kernel.assign(rounded)
+    for outputs in (trained, layer(images)):
+        np.testing.assert_allclose(outputs, plain(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ROUNDED)
+def test_kernel_and_steps_of_a_rounded_convolution_are_trained(kind):
+    layer = ROUNDED[kind]()
+    layer.build((None, 4, 5, 4))
+    _, (_, *of_weights) = _gradients(layer, tf.constant(_images(4)), 1.0)
+    for gradient in of_weights:
+        assert np.any(gradient) and np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("kind", ["pointwise", "depthwise"])
+def test_a_layer_with_a_rounded_kernel_keeps_the_contract(kind, tmp_path):
+    num_trainable = 2 if kind == "pointwise" else 3  # with a bias
+    check_layer(ROUNDED[kind], _images(4), tmp_path, num_trainable=num_trainable)
+
+
 @pytest.mark.parametrize(
     "make_layer",
     [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mobilenas_tf.block_spaces import named_block_space
 from mobilenas_tf.models.block_supernet import (
     BlockSupernet,
     MixedPlace,
@@ -13,7 +14,8 @@ from mobilenas_tf.models.block_supernet import (
     inherit_weights,
 )
 from mobilenas_tf.models.layer_set import STOCK
-from tests.small_block_space import small_block_space
+from mobilenas_tf.models.network_io import is_step, network_weights
+from tests.small_block_space import small_bit_space, small_block_space
 
 SPACE = small_block_space()
 PATHS = [place.path for place in SPACE.places]
@@ -38,8 +40,8 @@ def supernet(request):
     return supernet
 
 
-def tensors(genotype):
-    weights = hard_weights(SPACE, genotype)
+def tensors(genotype, space=SPACE):
+    weights = hard_weights(space, genotype)
     return {path: tf.constant(each) for path, each in weights.items()}
 
 
@@ -54,6 +56,50 @@ def test_with_hard_choices_it_is_the_compact_network(supernet):
         masked = supernet(IMAGES, weights=tensors(genotype), training=False)
         compact = inherit_weights(supernet, genotype)
         np.testing.assert_allclose(compact(IMAGES), masked, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sampling", ["mixture", "path"])
+def test_with_hard_bit_widths_it_is_the_compact_network(sampling):
+    space = small_bit_space()
+    keras.utils.set_random_seed(0)
+    supernet = BlockSupernet(space, sampling=sampling, batch_norm_momentum=0.5)
+    rng = np.random.default_rng(0)
+    # As trained: statistics and steps of all candidates that were ever drawn.
+    for genotype in [space.sample(rng) for _ in range(4)]:
+        supernet(IMAGES, weights=tensors(genotype, space), training=True)
+    for genotype in [space.sample(rng) for _ in range(2)]:
+        masked = supernet(IMAGES, weights=tensors(genotype, space), training=False)
+        compact = inherit_weights(supernet, genotype)
+        np.testing.assert_allclose(compact(IMAGES), masked, rtol=1e-5, atol=1e-6)
+
+
+def test_steps_of_candidates_that_were_not_drawn_are_not_set():
+    space = small_bit_space()
+    supernet = BlockSupernet(space, sampling="path")
+    genotype = {place.path: 1 for place in space.places}
+    supernet(IMAGES, weights=tensors(genotype, space), training=True)
+    for place in supernet.places.values():
+        for index, candidate in enumerate(place.candidates):
+            steps = [v for key, v in network_weights(candidate).items() if is_step(key)]
+            assert len(steps) >= 4
+            assert all(np.all(step.value) == (index == 1) for step in steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fbnet_32", "bits_mobilenet_v2_32"])
+def test_named_spaces_derive_exactly(name):
+    space = named_block_space(name, num_classes=3)
+    keras.utils.set_random_seed(0)
+    supernet = BlockSupernet(space, sampling="path", batch_norm_momentum=0.5)
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (16, 32, 32, 3)).astype("float32")
+    for genotype in [space.sample(rng) for _ in range(3)]:
+        weights = tensors(genotype, space)
+        supernet(images, weights=weights, training=True)
+        masked = np.array(supernet(images, weights=weights, training=False))
+        compact = inherit_weights(supernet, genotype)
+        scale = np.abs(masked).max()
+        np.testing.assert_allclose(compact(images), masked, atol=1e-5 * scale)
 
 
 def test_the_likeliest_candidates_are_taken_at_inference(supernet):

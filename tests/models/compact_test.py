@@ -11,6 +11,7 @@ from mobilenas_tf.models.layer_set import STOCK
 from mobilenas_tf.spaces import TABLES, named_space, space_image_size
 from mobilenas_tf.spec import (
     Architecture,
+    BitWidths,
     Branch,
     Convolution,
     Head,
@@ -44,11 +45,11 @@ def random_network(architecture, **options):
     return network
 
 
-def one_block(block, stem_channels=8, image_size_px=8, **options):
+def one_block(block, stem_activation="linear", image_size_px=8, **options):
     return Architecture(
         name="one_block",
         image_size_px=image_size_px,
-        stem=Convolution(stem_channels, 3, 1, "linear"),
+        stem=Convolution(8, 3, 1, stem_activation),
         stages=(Stage((block,)),),
         head=Head(4),
         **options,
@@ -122,6 +123,23 @@ _KERNELS = (Branch(3, 6), Branch(5, 10))
         InvertedResidual(12, (Branch(3, 16),), stride=2, projection_groups=4),
         InvertedResidual(6, (Branch(5, 10),), stride=2, padding_px=1),
         InvertedResidual(6, (Branch(3, 10),), stride=2, padding_px=0),
+        InvertedResidual(8, _KERNELS, has_residual=True, bit_widths=BitWidths(2, 4)),
+        InvertedResidual(
+            6,
+            (Branch(5, 8),),
+            has_expansion=False,
+            activation="hard_swish",
+            bit_widths=BitWidths(4, 3),
+        ),
+        InvertedResidual(
+            8,
+            (Branch(3, 16),),
+            stride=2,
+            projection_groups=2,
+            has_shuffle=True,
+            padding_px=1,
+            bit_widths=BitWidths(3, 8),
+        ),
         Convolution(6, 3, 2, "hard_swish"),
         Pooling("max", 3, 2),
         Pooling("average", 3, 2),
@@ -230,3 +248,44 @@ def test_a_network_survives_a_keras_file(tmp_path):
     loaded = keras.models.load_model(path, custom_objects=kinds)
     images = random_images(architecture, np.random.default_rng(1))
     np.testing.assert_array_equal(np.array(loaded(images)), np.array(network(images)))
+
+
+def test_a_network_of_bit_widths_survives_a_keras_file(tmp_path):
+    block = InvertedResidual(8, _KERNELS, bit_widths=BitWidths(2, 4))
+    architecture = one_block(block)
+    network = random_network(architecture)
+    network.save(tmp_path / "network.keras")
+    kinds = {type(layer).__name__: type(layer) for layer in network.layers}
+    loaded = keras.models.load_model(tmp_path / "network.keras", custom_objects=kinds)
+    images = random_images(architecture, np.random.default_rng(1))
+    np.testing.assert_array_equal(loaded(images), network(images))
+
+
+def test_an_input_behind_a_relu_spends_no_level_on_negative_values():
+    signed = InvertedResidual(8, (Branch(3, 16),), bit_widths=BitWidths(8, 2))
+    unsigned = dataclasses.replace(signed, bit_widths=BitWidths(8, 2, False))
+    for block, num_levels in ((signed, 2), (unsigned, 4)):
+        architecture = one_block(block, stem_activation="relu")
+        network = random_network(architecture)
+        layer = network.get_layer("stage1.block0.input.quantizer")
+        probe = keras.Model(network.input, layer.output)
+        images = random_images(architecture, np.random.default_rng(1))
+        assert len(np.unique(probe(images))) == num_levels
+
+
+def test_layers_for_int8_files_leave_8_bits_to_the_file_and_refuse_fewer():
+    block = InvertedResidual(8, (Branch(3, 16),), bit_widths=BitWidths(8, 8))
+    plain = dataclasses.replace(block, bit_widths=None)
+    layers, expected = (
+        [type(layer) for layer in build_network(one_block(b), layer_set=STOCK).layers]
+        for b in (block, plain)
+    )
+    assert layers == expected
+    for widths in (BitWidths(4, 8), BitWidths(8, 4)):
+        fewer = dataclasses.replace(block, bit_widths=widths)
+        with pytest.raises(ValueError) as error:
+            build_network(one_block(fewer), layer_set=STOCK)
+        assert str(error.value) == (
+            "bit widths of stage1/block0 must be w8a8, the only ones that the kernels "
+            f"of a .tflite execute, to be exported or timed. Received: {widths.label}"
+        )

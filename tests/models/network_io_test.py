@@ -12,8 +12,10 @@ from mobilenas_tf.models.layer_set import FUSED, STOCK
 from mobilenas_tf.models.network_io import (
     INHERITED_WEIGHTS,
     TRAINED_WEIGHTS,
+    is_step,
     load_network,
     load_weights,
+    network_weights,
     save_network,
 )
 from mobilenas_tf.spec import (
@@ -30,6 +32,7 @@ from tests.models.random_networks import (
     randomize,
     small_supernet_architecture,
 )
+from tests.small_block_space import small_bit_space
 
 ARCHITECTURE = small_supernet_architecture()
 IMAGES = random_images(ARCHITECTURE, np.random.default_rng(1))
@@ -71,6 +74,40 @@ def test_a_network_comes_back_from_its_folder(
         if isinstance(layer, keras.layers.BatchNormalization)
     }
     assert norms == {layer_set.batch_normalization}
+
+
+def test_steps_come_back_from_the_folder(tmp_path):
+    space = small_bit_space()
+    architecture = space.resolve(space.sample(np.random.default_rng(0)))
+    network = build_network(architecture)
+    network(IMAGES, training=True)
+    save_network(tmp_path, architecture, network)
+    _, loaded = load_network(tmp_path)
+    steps = {k: v for k, v in network_weights(loaded).items() if is_step(k)}
+    assert len(steps) == 4 + 6 + 6  # input and kernel of every convolution
+    for key, step in steps.items():
+        expected = np.array(network_weights(network)[key].value)
+        assert np.all(expected > 0)
+        np.testing.assert_array_equal(step.value, expected)
+    np.testing.assert_array_equal(loaded(IMAGES), network(IMAGES))
+
+
+def test_a_network_for_int8_files_leaves_the_steps_in_the_file(tmp_path):
+    space = small_bit_space()
+    int8 = space.resolve({place.path: 4 for place in space.places})
+    network = build_network(int8)
+    save_network(tmp_path, int8, network)
+    architecture, loaded = load_network(tmp_path, layer_set=STOCK)
+    assert architecture == int8
+    assert not any(map(is_step, network_weights(loaded)))
+    for key, variable in network_weights(loaded).items():
+        there = network_weights(network)[key].value
+        np.testing.assert_array_equal(variable.value, there)
+    weights = dict(np.load(tmp_path / TRAINED_WEIGHTS))
+    del weights["stage1.block0.input.quantizer/step"]
+    np.savez(tmp_path / TRAINED_WEIGHTS, **weights)
+    with pytest.raises(ValueError, match="block0.input.quantizer/step of shape None"):
+        load_network(tmp_path)
 
 
 def test_dropout_does_not_stand_in_the_way(tmp_path):

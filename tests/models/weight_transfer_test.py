@@ -19,6 +19,7 @@ from mobilenas_tf.models.derive import (
     harden,
     select_channels,
 )
+from mobilenas_tf.models.network_io import is_step, network_weights
 from mobilenas_tf.models.supernet import Supernet, build_supernet_model
 from mobilenas_tf.models.weight_transfer import (
     VariableCut,
@@ -29,6 +30,7 @@ from mobilenas_tf.space import SearchSpace, required_kernels, width_space
 from mobilenas_tf.spaces import TABLES, named_space, space_image_size
 from mobilenas_tf.spec import (
     Architecture,
+    BitWidths,
     Branch,
     Convolution,
     Head,
@@ -48,6 +50,7 @@ from tests.models.random_networks import (
     set_scales,
     small_normed_space,
     small_space,
+    small_supernet_architecture,
     take_statistics,
 )
 from tests.small_detectors import FPNLITE, SSDLITE, small_detector
@@ -113,7 +116,11 @@ def check_agreement(
     assert by_group == selection.widths
     cost = network_cost(architecture)
     assert network_cost(space.supernet, expected_widths) == cost
-    trained = sum(int(np.prod(v.shape)) for v in compact.trainable_variables)
+    trained = sum(
+        int(np.prod(variable.shape))
+        for key, variable in network_weights(compact).items()
+        if variable.trainable and not is_step(key)
+    )
     assert trained == cost.params
     return architecture
 
@@ -152,6 +159,27 @@ def test_they_agree_for_every_kind_of_block(seed):
     supernet = small_supernet()
     rng = np.random.default_rng(seed)
     check_derivation(supernet, random_probabilities(supernet.space, rng))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_they_agree_for_rounded_blocks(seed):
+    whole = small_supernet_architecture()
+    stages = tuple(
+        Stage(
+            tuple(
+                dataclasses.replace(block, bit_widths=BitWidths(4, 6))
+                if isinstance(block, InvertedResidual) and not block.squeeze_excite
+                else block
+                for block in stage.blocks
+            )
+        )
+        for stage in whole.stages
+    )
+    rounded = dataclasses.replace(whole, stages=stages)
+    space = width_space("rounded", rounded, channel_divisor=2)
+    supernet = build_supernet_model(space, logistic_sigmoid_gate)
+    probabilities = random_probabilities(space, np.random.default_rng(seed))
+    check_derivation(supernet, probabilities)
 
 
 def test_they_agree_when_every_gate_is_closed():

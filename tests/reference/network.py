@@ -11,6 +11,7 @@ import numpy as np
 
 from mobilenas_tf.spec import (
     Architecture,
+    BitWidths,
     Convolution,
     InvertedResidual,
     Pooling,
@@ -148,6 +149,33 @@ def squeeze_excite(
     return images * activate(s, spec.gate)[:, None, None, :]
 
 
+def round_to(x: np.ndarray, step: np.ndarray, bits: int, is_signed: bool) -> np.ndarray:
+    """Integers of that many bits times a step."""
+    levels = 2**bits
+    lowest = -levels // 2 if is_signed else 0
+    return np.clip(np.round(x / step), lowest, lowest + levels - 1) * step
+
+
+def round_inputs(
+    x: np.ndarray,
+    widths: BitWidths | None,
+    path: str,
+    weights: Weights,
+    is_signed: bool,
+) -> np.ndarray:
+    if widths is None:
+        return x
+    return round_to(x, *weights[f"{path}.quantizer"], widths.activations, is_signed)
+
+
+def convolution_kernel(
+    widths: BitWidths | None, path: str, weights: Weights
+) -> np.ndarray:
+    if widths is None:
+        return weights[f"{path}.conv"][0]
+    return round_to(*weights[f"{path}.conv"], widths.weights, is_signed=True)
+
+
 def inverted_residual(
     images: np.ndarray,
     block: InvertedResidual,
@@ -158,25 +186,31 @@ def inverted_residual(
     def norm(x: np.ndarray, path: str) -> np.ndarray:
         return batch_norm(x, weights[f"{path}.bn"], epsilon)
 
+    widths, is_signed = block.bit_widths, block.activation not in ("relu", "relu6")
+    is_input_signed = widths is None or widths.is_input_signed
+    inputs = round_inputs(images, widths, f"{name}.input", weights, is_input_signed)
     served = []
     for branch in block.branches:
         kernel = f"{name}.kernel{branch.kernel_size}"
-        x = images
+        x = inputs
         if block.has_expansion:
-            expand = weights[f"{kernel}.expand.conv"][0]
+            expand = convolution_kernel(widths, f"{kernel}.expand", weights)
             x = convolution(x, expand, groups=block.expansion_groups)
             x = activate(norm(x, f"{kernel}.expand"), block.activation)
         if block.has_shuffle:
             groups = max(block.expansion_groups, block.projection_groups)
             x = channel_shuffle(x, groups)
-        x = depthwise(
-            x, weights[f"{kernel}.depthwise.conv"][0], block.stride, block.padding_px
-        )
+        path = f"{kernel}.depthwise"
+        if block.has_expansion:
+            x = round_inputs(x, widths, path, weights, is_signed)
+        filters = convolution_kernel(widths, path, weights)
+        x = depthwise(x, filters, block.stride, block.padding_px)
         served.append(activate(norm(x, f"{kernel}.depthwise"), block.activation))
     x = np.concatenate(served, axis=-1)
     if block.squeeze_excite is not None:
         x = squeeze_excite(x, block.squeeze_excite, f"{name}.squeeze_excite", weights)
-    project = weights[f"{name}.project.conv"][0]
+    x = round_inputs(x, widths, f"{name}.project", weights, is_signed)
+    project = convolution_kernel(widths, f"{name}.project", weights)
     x = convolution(x, project, groups=block.projection_groups)
     x = norm(x, f"{name}.project")
     return x + images if block.has_residual else x

@@ -12,6 +12,7 @@ from mobilenas_tf.reporting.sections import kept_sentence
 from mobilenas_tf.spaces import named_space
 from mobilenas_tf.spec import (
     Architecture,
+    BitWidths,
     Branch,
     Convolution,
     Head,
@@ -225,3 +226,13 @@ def test_a_detectors_head_has_a_row_for_each_of_its_parts():
     }
     assert head["head/level1"].note == "scores and boxes of 3 anchors a cell"
     assert head["head/level1"].out_size_px == 2
+
+
+def test_bit_widths_stand_below_the_name_and_in_the_tooltip() -> None:
+    block = InvertedResidual(8, (Branch(3, 16),), bit_widths=BitWidths(4, 8))
+    stages = (Stage((block, InvertedResidual(8, (Branch(3, 16),)))),)
+    network = Architecture("bits", 16, Convolution(8, 3, 2), stages, Head(3))
+    rows = network_rows(network, {})
+    assert [row.bit_widths for row in rows] == ["", "w4a8", "", ""]
+    assert rows[1].description.endswith("4-bit weights, 8-bit activations")
+    assert _texts(_draw(rows)).count("w4a8") == 1

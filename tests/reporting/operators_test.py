@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from mobilenas_tf.reporting.operators import operator_section
 
 PLACES = {"stage1/block0": ["k3_e1", "skip"], "stage2/block0": ["k3_e1", "k5_e6"]}
@@ -20,6 +22,15 @@ def test_probabilities_stand_in_a_table_and_the_found_operators_are_underlined()
     # Columns: the place, k3_e1, k5_e6, skip.
     assert cells[:4] == ["stage1/block0", "<u>25</u>", "", "75"]
     assert cells[4:] == ["stage2/block0", "<u>90</u>", "10", ""]
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit"),
+    [("bit_macs", "bit operations"), ("weight_bytes", "bytes of weights")],
+)
+def test_budgets_of_bit_widths_are_named(metric, unit):
+    page = operator_section({**DOCUMENT, "metric": metric}, [])
+    assert f"costs 0.45 {unit} of 0.5" in page
 
 
 def test_every_place_has_its_course():

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from mobilenas_tf.costs.bit_widths import bit_macs, weight_bytes
+from mobilenas_tf.costs.block_costs import most_probable
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.json_io import read_architecture, read_json
 from mobilenas_tf.models.network_io import INHERITED_WEIGHTS, load_network
@@ -9,7 +11,7 @@ from mobilenas_tf.search.dnas import SearchData, operator_budget, search_dnas
 from mobilenas_tf.training.classification import classification_task
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.run_dir import RunDir
-from tests.small_block_space import small_block_space
+from tests.small_block_space import small_bit_space, small_block_space
 from tests.training.synthetic import SIZE_PX, colour_data
 
 SPACE = small_block_space(image_size_px=SIZE_PX)
@@ -17,14 +19,14 @@ BUDGET = OperatorBudgetConfig(max_macs=20_000)
 DATA = SearchData(colour_data(96, 16), colour_data(24, 4))
 
 
-def search(path, *, epochs=4, data=DATA, **options):
+def search(path, *, epochs=4, data=DATA, space=SPACE, budget=BUDGET, **options):
     return search_dnas(
-        SPACE,
+        space,
         classification_task(data.weights, label_smoothing=0.1),
         data,
         RunDir(path),
         config=DnasConfig(space="small", **options),
-        budget=operator_budget(SPACE, BUDGET, None),
+        budget=operator_budget(space, budget, None),
         optimizer=OptimizerConfig(learning_rate=0.5),
         training=TrainingConfig(
             epochs=epochs, dropout_rate=0.0, batch_norm_momentum=0.8
@@ -114,12 +116,64 @@ def test_budgets_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="latency_table must be given with max_ms; "):
         operator_budget(SPACE, OperatorBudgetConfig(max_ms=1.0), None)
     with pytest.raises(
-        ValueError, match=r"max_macs must be from .* \(the fastest netw"
+        ValueError, match=r"max_macs must be from .* \(the cheapest netw"
     ):
         operator_budget(SPACE, OperatorBudgetConfig(max_macs=10.0), None)
     for given in ({}, {"max_ms": 1.0, "max_macs": 1.0}, {"max_ms": -1.0}):
-        with pytest.raises(ValueError, match="exactly one of max_ms, max_macs and max"):
+        with pytest.raises(
+            ValueError, match="exactly one of max_ms, max_macs, max_params, ma"
+        ):
             OperatorBudgetConfig(**given)
+
+
+@pytest.mark.parametrize("metric", ["bit_macs", "weight_bytes"])
+def test_bit_widths_have_budgets_of_their_own(metric):
+    space = small_bit_space()
+    cost = {"bit_macs": bit_macs, "weight_bytes": weight_bytes}[metric]
+    middle = cost(space.resolve({place.path: 2 for place in space.places}))
+    config = OperatorBudgetConfig(**{f"max_{metric}": middle})
+    assert (config.metric, config.value) == (metric, middle)
+    budget = operator_budget(space, config, None)
+    # All would be 8 bits, if they could.
+    wanted = {place.path: np.array([0.1, 0.1, 0.1, 0.1, 0.6]) for place in space.places}
+    found = most_probable(wanted, budget.costs, budget.value)
+    assert cost(space.resolve(found)) == pytest.approx(budget.costs.of(found))
+    assert budget.costs.of(found) <= middle
+    low, high = budget.costs.range
+    assert low == pytest.approx(cost(space.resolve(dict.fromkeys(found, 0))))
+    assert high == pytest.approx(cost(space.resolve(dict.fromkeys(found, 4))))
+
+
+def test_milliseconds_of_fewer_than_8_bits_are_refused():
+    with pytest.raises(ValueError) as error:
+        operator_budget(small_bit_space(), OperatorBudgetConfig(max_ms=1.0), None)
+    assert str(error.value) == (
+        "max_ms must not be given for the space small_bits: a latency table measures "
+        "int8, not w2a4 of stage1/block0; give max_bit_macs or max_weight_bytes"
+    )
+
+
+@pytest.mark.slow
+def test_bit_widths_are_searched_and_stored(tmp_path):
+    space = small_bit_space(image_size_px=SIZE_PX)
+    uniform = bit_macs(space.resolve({place.path: 2 for place in space.places}))
+    found = search(
+        tmp_path,
+        space=space,
+        budget=OperatorBudgetConfig(max_bit_macs=uniform),
+        epochs=1,
+        sampling="path",
+    )
+    assert found.cost == pytest.approx(bit_macs(found.architecture))
+    assert found.cost <= uniform
+    document = read_json(tmp_path / "operators.json")
+    assert document["metric"] == "bit_macs"
+    assert document["found"]["bit_macs"] == bit_macs(found.architecture)
+    assert document["found"]["weight_bytes"] == weight_bytes(found.architecture)
+    architecture, network = load_network(tmp_path, weights_file=INHERITED_WEIGHTS)
+    assert architecture == found.architecture
+    images = np.random.default_rng(0).uniform(-1, 1, (4, SIZE_PX, SIZE_PX, 3))
+    np.testing.assert_allclose(network(images), found.network(images), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,17 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "budget no operators can have": (
         (*DNAS, "--max_macs=1"),
-        r"max_macs must be from [\d,.e+]+ \(the fastest network\) to [\d,.e+]+ \(the "
-        r"slowest\), what the space fbnet_32 can reach\. Received: 1",
+        r"max_macs must be from [\d,.e+]+ \(the cheapest network\) to [\d,.e+]+ \(the "
+        r"dearest\), what the space fbnet_32 can reach\. Received: 1",
+    ),
+    "milliseconds of fewer than 8 bits": (
+        (*DNAS, "--space=bits_mobilenet_v2_32", "--max_ms=1"),
+        r"max_ms must not be given for the space bits_mobilenet_v2_32: a latency table "
+        r"measures int8, not w2a4 of stage1/block0; give max_bit_macs or .*bytes",
+    ),
+    "a table of fewer than 8 bits": (
+        ("build_latency_table", "--space=bits_mobilenet_v2_32", "--output=bits.json"),
+        r"blocks of a latency table must have 8-bit .* Received: w2a4",
     ),
     "milliseconds without a table": (
         (*DNAS, "--max_ms=1"),
