@@ -76,7 +76,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "budgets of two kinds": (
         (*SEARCH, "--max_params=1e4"),
-        r"exactly one of max_macs and max_params must be given\. Received: .*",
+        r"exactly one of max_macs, max_params and max_ms must be given\. Received: .*",
     ),
     "more budgets than epochs": (
         (*SEARCH, "--max_macs=5e5,4e5,3e5", "--epochs=3"),
@@ -100,7 +100,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "no budget": (
         SEARCH[:2],
-        r"exactly one of max_macs and max_params must be given\. Received: .*",
+        r"exactly one of max_macs, max_params and max_ms must be given\. Received: .*",
     ),
     "budget of the demo": (
         ("demo", "--budget_share=0.001"),
