@@ -179,6 +179,7 @@ def _work(job: Job, needed: Results) -> dict[str, Any]:
             _config(),
             OperatorBudgetConfig(max_bit_macs=_budget()),
             None,
+            optimizer=protocol().optimizer,
             seed=seed,
             folder=folder,
         )

@@ -200,7 +200,7 @@ def depthwise_convolution(inputs, kernel, stride):
     def kernel_gradient(x, w, upstream):
         return tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
             input=x,
-            filter_sizes=w.shape,
+            filter_sizes=tf.shape(w),
             out_backprop=upstream,
             strides=strides,
             padding="SAME" if is_quick else "EXPLICIT",

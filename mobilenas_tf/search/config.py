@@ -296,3 +296,79 @@ class DnasConfig:
         """Returns how many networks a step of the choices compares, None for none."""
         is_compared = self.sampling == "path" and self.path_gradient == "comparison"
         return self.num_paths if is_compared else None
+
+
+@dataclasses.dataclass(frozen=True)
+class OneShotConfig:
+    """BS-NAS: a one-shot supernet that sheds operations, then evolution."""
+
+    space: str = option(
+        "one_shot_32",
+        "One-shot space: one_shot (224 px), one_shot_96, one_shot_32, "
+        "one_shot_widths_32 (channels and expansions only) or nas_bench_macro.",
+    )
+    has_shared_kernels: bool = option(
+        True, "Operations of a place use slices of the same kernels."
+    )
+    has_sandwich: bool = option(
+        True, "Every step trains the widest and the narrowest network too."
+    )
+    has_distillation: bool = option(
+        True, "The others of a step learn from the widest one's answers."
+    )
+    sampled_networks: int = option(2, "Random networks in a step.")
+    is_cost_uniform: bool = option(
+        True, "Spread random networks evenly over multiply-adds, not over genotypes."
+    )
+    widen_from: float = option(
+        0.1, "Share of the training before which all channels are the widest."
+    )
+    widen_to: float = option(
+        0.4, "Share of the training from which all channel counts are drawn."
+    )
+    shrink_by: Literal["accuracy", "angle", "random", "none"] = option(
+        "accuracy",
+        "What turns operations off: the validation accuracy of networks that have "
+        "them, how little their weights have turned, chance, or nothing.",
+    )
+    shrink_from: float = option(0.5, "Share of the training at the first turn-offs.")
+    shrink_to: float = option(0.8, "Share of the training at the last turn-offs.")
+    shrink_rounds: int = option(3, "How often operations are turned off.")
+    shrink_networks: int = option(64, "Networks that are scored for a round.")
+    shrink_places: int = option(2, "Places that may lose an operation in a round.")
+    calibration_images: int = option(
+        256, "Training images that set batch norms' statistics of a scored network."
+    )
+    score_images: int = option(1024, "Validation images that score a network.")
+    population: int = option(32, "Networks of a generation of the evolution.")
+    generations: int = option(15, "Generations, the random first one included.")
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        require_literals(self)
+        for name in (
+            *("sampled_networks", "shrink_rounds", "shrink_networks", "shrink_places"),
+            *("calibration_images", "score_images", "generations"),
+        ):
+            value = getattr(self, name)
+            require(value >= 1, "at least 1", name, value)
+        require(self.population >= 4, "at least 4", "population", self.population)
+        for start, end in (("widen_from", "widen_to"), ("shrink_from", "shrink_to")):
+            first, last = getattr(self, start), getattr(self, end)
+            require(0 <= first <= last <= 1, f"from 0 to {end} <= 1", start, first)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneShotBudgetConfig:
+    """What the networks of a one-shot search may cost: one kind or both."""
+
+    max_macs: float | None = option(None, "Budget in multiply-adds, e.g. 4e6.")
+    max_ms: float | None = option(None, "Budget in milliseconds by --latency_table.")
+
+    def __post_init__(self) -> None:
+        values = [value for value in (self.max_macs, self.max_ms) if value is not None]
+        if not values or min(values) <= 0:
+            raise ValueError(
+                "max_macs or max_ms must be given, above 0. "
+                f"Received: max_macs={self.max_macs}, max_ms={self.max_ms}"
+            )

@@ -1,0 +1,273 @@
+"""Training of a one-shot supernet with shrinking, and its file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from mobilenas_tf.json_io import read_json, to_plain, write_json
+from mobilenas_tf.models.one_shot_supernet import OneShotSupernet
+from mobilenas_tf.models.one_shot_weights import used_kernels
+from mobilenas_tf.one_shot_space import OneShotGenotype, OneShotSpace
+from mobilenas_tf.search.config import OneShotConfig
+from mobilenas_tf.search.one_shot_sampling import Sampling, genotype_macs
+from mobilenas_tf.search.shrinking import (
+    Evidence,
+    network_angle,
+    operation_evidence,
+    random_turn_off,
+    to_turn_off,
+)
+from mobilenas_tf.training.classification import classification_objective
+from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
+from mobilenas_tf.training.data import ClassificationData
+from mobilenas_tf.training.loop import run_epochs
+from mobilenas_tf.training.one_shot_scoring import NetworkScorer
+from mobilenas_tf.training.one_shot_trainer import OneShotTrainer
+from mobilenas_tf.training.optimizers import build_optimizer
+from mobilenas_tf.training.run_dir import RunDir
+
+WEIGHTS, DESCRIPTION = "supernet.npz", "supernet.json"
+TURNED_OFF = "turned_off.json"
+
+
+def train_supernet(
+    space: OneShotSpace,
+    data: ClassificationData,
+    run: RunDir,
+    *,
+    config: OneShotConfig,
+    optimizer: OptimizerConfig,
+    training: TrainingConfig,
+) -> tuple[OneShotSupernet, OneShotSpace]:
+    """Trains a supernet; returns it, and the space that shrinking has left.
+
+    Writes metrics and checkpoints as it goes, `turned_off.json` with the evidence of
+    every turn-off, then the supernet's weights. A training that was stopped goes on.
+
+    Args:
+        space: Whole.
+        data: Training images; validation images score.
+        run: Run folder.
+        config: The method's options.
+        optimizer: Of the weights.
+        training: Length and regularisation.
+    """
+    keras.utils.set_random_seed(training.seed)
+    supernet = OneShotSupernet(
+        space, has_shared_kernels=config.has_shared_kernels, name="supernet"
+    )
+    trainer = OneShotTrainer(
+        supernet,
+        classification_objective(label_smoothing=training.label_smoothing),
+        has_distillation=config.has_distillation and config.has_sandwich,
+        name="one_shot_trainer",
+    )
+    trainer.compile(
+        build_optimizer(
+            optimizer,
+            supernet.trainable_variables,
+            steps_per_epoch=data.steps_per_epoch,
+            epochs=training.epochs,
+            batch_size=data.config.batch_size,
+        )
+    )
+    scorer = network_scorer(supernet, data, config)
+    shrinking = _Shrinking(
+        space,
+        scorer,
+        config,
+        epochs=training.epochs,
+        seed=training.seed,
+        log_path=run.path / TURNED_OFF,
+        initial=[np.array(v) for v in supernet.trainable_variables],
+    )
+    sampling = Sampling(
+        networks=config.sampled_networks,
+        has_sandwich=config.has_sandwich,
+        is_cost_uniform=config.is_cost_uniform,
+        widen_from=config.widen_from,
+        widen_to=config.widen_to,
+    )
+
+    def train_epoch(epoch: int) -> tf.data.Dataset:
+        steps = sampling.epoch(
+            shrinking.space,
+            steps=data.steps_per_epoch,
+            progress=epoch / training.epochs,
+            seed=(training.seed, epoch),
+        )
+        plans = np.array([[supernet.plan_of(g) for g in step] for step in steps])
+        return tf.data.Dataset.zip(
+            data.train_epoch(epoch), tf.data.Dataset.from_tensor_slices(plans)
+        )
+
+    def evaluate() -> dict[str, float]:
+        left = shrinking.space
+        return {
+            "validation_accuracy": scorer(left.widest()),
+            "narrowest_validation_accuracy": scorer(left.narrowest()),
+            "log10_networks": left.log10_size(),
+        }
+
+    run_epochs(
+        trainer,
+        train_epoch,
+        epochs=training.epochs,
+        run=run,
+        phase="supernet",
+        evaluate=evaluate,
+        checkpoint_every_epochs=training.checkpoint_every_epochs,
+        resizing=shrinking,
+    )
+    write_supernet(run.path, supernet, shrinking.space, config)
+    return supernet, shrinking.space
+
+
+def network_scorer(
+    supernet: OneShotSupernet, data: ClassificationData, config: OneShotConfig
+) -> NetworkScorer:
+    """Returns what scores the supernet's networks on the validation images."""
+    return NetworkScorer(
+        supernet,
+        data,
+        calibration_images=min(config.calibration_images, data.num_train),
+        score_images=config.score_images,
+    )
+
+
+def write_supernet(
+    folder: Path, supernet: OneShotSupernet, space: OneShotSpace, config: OneShotConfig
+) -> None:
+    """Writes a supernet's weights and what it is of, for further searches."""
+    arrays = {v.path: np.array(v) for v in supernet.trainable_variables}
+    temporary = folder / f".{WEIGHTS}"
+    with temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    temporary.replace(folder / WEIGHTS)
+    write_json(
+        folder / DESCRIPTION,
+        {
+            "space": space.name,
+            "num_classes": space.num_classes,
+            "has_shared_kernels": config.has_shared_kernels,
+            "turned_off": space.turned_off,
+        },
+    )
+
+
+def read_supernet(
+    folder: Path, space: OneShotSpace
+) -> tuple[OneShotSupernet, OneShotSpace]:
+    """Returns the trained supernet of a run folder, and the space that was left.
+
+    Raises:
+        FileNotFoundError: If the folder holds no trained supernet.
+        ValueError: If it is of another space or damaged.
+    """
+    description = read_json(folder / DESCRIPTION)
+    for key, wanted in (("space", space.name), ("num_classes", space.num_classes)):
+        if description.get(key) != wanted:
+            raise ValueError(
+                f"{folder / DESCRIPTION} must be of {key}={wanted}. "
+                f"Received: {key}={description.get(key)!r}"
+            )
+    supernet = OneShotSupernet(
+        space,
+        has_shared_kernels=bool(description["has_shared_kernels"]),
+        name="supernet",
+    )
+    with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
+        for variable in supernet.trainable_variables:
+            values = arrays.get(variable.path)
+            if values is None or values.shape != tuple(variable.shape):
+                raise ValueError(
+                    f"{folder / WEIGHTS} must hold {variable.path} of shape "
+                    f"{tuple(variable.shape)}. "
+                    f"Received: {None if values is None else values.shape}"
+                )
+            variable.assign(values)
+    left = space
+    for path, operation in description["turned_off"]:
+        left = left.without(path, operation)
+    return supernet, left
+
+
+@dataclasses.dataclass
+class _Shrinking:
+    """What happens to the space between epochs: operations are turned off."""
+
+    space: OneShotSpace
+    scorer: NetworkScorer
+    config: OneShotConfig
+    epochs: int
+    seed: int
+    log_path: Path
+    initial: list[np.ndarray]
+
+    def __post_init__(self) -> None:
+        self.whole = self.space
+
+    def after_epoch(self, epoch: int) -> bool:
+        """Turns operations off if it is time to; no variable is replaced."""
+        if self.config.shrink_by == "none" or epoch not in self._round_epochs():
+            return False
+        for case in self._cases(epoch):
+            self.space = self.space.without(case.path, case.operation)
+            event = {"epoch": epoch, "by": self.config.shrink_by, **to_plain(case)}
+            write_json(self.log_path, [*self._events(), event])
+            tqdm.tqdm.write(
+                f"Turned off {case.operation} of {case.path}: "
+                + (
+                    f"{100 * case.behind:.2f} behind {case.best} "
+                    f"(+- {100 * case.standard_error:.2f})"
+                    if case.best
+                    else "by chance"
+                )
+            )
+        return False
+
+    def restore(self, epoch: int) -> None:
+        """Gives back the space that there was after `epoch` epochs."""
+        events = [event for event in self._events() if event["epoch"] <= epoch]
+        write_json(self.log_path, events)
+        self.space = self.whole
+        for event in events:
+            self.space = self.space.without(event["path"], event["operation"])
+
+    def _round_epochs(self) -> set[int]:
+        config = self.config
+        shares = np.linspace(config.shrink_from, config.shrink_to, config.shrink_rounds)
+        return {max(int(round(share * self.epochs)), 1) for share in shares}
+
+    def _cases(self, epoch: int) -> list[Evidence]:
+        config, rng = self.config, np.random.default_rng([self.seed, epoch])
+        if config.shrink_by == "random":
+            return random_turn_off(self.space, places=config.shrink_places, rng=rng)
+        genotypes = [self.space.sample(rng) for _ in range(config.shrink_networks)]
+        score = self.scorer if config.shrink_by == "accuracy" else self._angle
+        evidence = operation_evidence(
+            self.space,
+            genotypes,
+            [score(genotype) for genotype in genotypes],
+            [genotype_macs(self.space, genotype) for genotype in genotypes],
+        )
+        return to_turn_off(evidence, places=config.shrink_places)
+
+    def _angle(self, genotype: OneShotGenotype) -> float:
+        supernet = self.scorer.supernet
+        variables = supernet.trainable_variables
+        now = [np.array(variable) for variable in variables]
+        return network_angle(
+            used_kernels(supernet, genotype, self.initial),
+            used_kernels(supernet, genotype, now),
+        )
+
+    def _events(self) -> list[dict[str, Any]]:
+        return read_json(self.log_path) if self.log_path.exists() else []

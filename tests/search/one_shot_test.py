@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.json_io import read_architecture, read_json
+from mobilenas_tf.models.network_io import INHERITED_WEIGHTS, load_network
+from mobilenas_tf.models.one_shot_weights import inherit_weights
+from mobilenas_tf.search.config import OneShotBudgetConfig, OneShotConfig
+from mobilenas_tf.search.one_shot import one_shot_budgets, search_supernet
+from mobilenas_tf.search.one_shot_supernets import (
+    network_scorer,
+    read_supernet,
+    train_supernet,
+)
+from mobilenas_tf.training.classification import class_predictor, evaluate_accuracy
+from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
+from mobilenas_tf.training.run_dir import RunDir
+from tests.small_one_shot_space import small_one_shot_space
+from tests.training.synthetic import SIZE_PX, colour_data
+
+SPACE = small_one_shot_space(image_size_px=SIZE_PX)
+DATA = colour_data(96, 16)
+CONFIG = OneShotConfig(
+    space="small",
+    calibration_images=32,
+    population=6,
+    generations=3,
+    shrink_networks=30,
+    shrink_by="random",
+    shrink_rounds=2,
+    shrink_places=1,
+)
+BUDGETS = one_shot_budgets(OneShotBudgetConfig(max_macs=6e4), None)
+EPOCHS = 4
+
+
+def train(path, *, data=DATA, config=CONFIG):
+    return train_supernet(
+        SPACE,
+        data,
+        RunDir(path),
+        config=config,
+        optimizer=OptimizerConfig(learning_rate=0.2),
+        training=TrainingConfig(epochs=EPOCHS, dropout_rate=0.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("one_shot")
+    supernet, left = train(path)
+    return path, supernet, left
+
+
+def search(path, supernet, left):
+    return search_supernet(
+        supernet, left, DATA, RunDir(path), config=CONFIG, budgets=BUDGETS, seed=0
+    )
+
+
+@pytest.mark.slow
+def test_the_supernet_learns_and_sheds_operations(trained):
+    path, supernet, left = trained
+    scorer = network_scorer(supernet, DATA, CONFIG)
+    assert scorer(left.widest()) > 0.6  # chance is a third
+    events = read_json(path / "turned_off.json")
+    assert [(e["path"], e["operation"]) for e in events] == list(left.turned_off)
+    assert len(events) == 2
+
+
+@pytest.mark.slow
+def test_a_score_is_the_accuracy_of_the_recalibrated_network(trained):
+    _, supernet, left = trained
+    scorer = network_scorer(supernet, DATA, CONFIG)
+    genotype = left.sample(np.random.default_rng(3))
+    network = inherit_weights(supernet, genotype, np.asarray(scorer.calibration))
+    accuracy = evaluate_accuracy(class_predictor(network), DATA.validation())
+    assert scorer(genotype) == pytest.approx(accuracy, abs=0.03)
+
+
+@pytest.mark.slow
+def test_the_front_is_within_the_budget_and_ready_to_be_trained(trained, tmp_path):
+    _, supernet, left = trained
+    result = search(tmp_path, supernet, left)
+    assert network_cost(result.architecture).macs <= 6e4
+    assert read_architecture(tmp_path / "architecture.json") == result.architecture
+    document = read_json(tmp_path / "one_shot.json")
+    assert len(document["generations"]) == 3
+    assert len(document["front"]) == len(result.front)
+    for rank in range(len(result.front)):
+        folder = tmp_path / "front" / str(rank)
+        architecture, network = load_network(folder, weights_file=INHERITED_WEIGHTS)
+        assert network_cost(architecture).macs <= 6e4
+        assert network.output_shape == (None, 3)
+    again = search(tmp_path, supernet, left)  # from its journal
+    assert again == result
+
+
+class StoppedData:
+    """The data of a training that is killed at the start of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def __getattr__(self, name):
+        return getattr(DATA, name)
+
+    def train_epoch(self, epoch):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+        return DATA.train_epoch(epoch)
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_as_one_that_was_not(trained, tmp_path):
+    path, supernet, left = trained
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, data=StoppedData(3))
+    again, left_again = train(tmp_path)
+    assert left_again == left
+    events = [read_json(each / "turned_off.json") for each in (path, tmp_path)]
+    assert events[0] == events[1]
+    for a, b in zip(supernet.weights, again.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-2)  # sums of threads
+
+
+@pytest.mark.slow
+def test_a_supernet_is_read_as_it_was_written(trained):
+    path, supernet, left = trained
+    again, left_again = read_supernet(path, SPACE)
+    assert left_again == left
+    for a, b in zip(supernet.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="must be of num_classes=5. Received: num_cla"):
+        read_supernet(path, small_one_shot_space(SIZE_PX, num_classes=5))
+
+
+def test_a_budget_in_milliseconds_needs_a_table():
+    with pytest.raises(ValueError, match="latency_table must be given with max_ms"):
+        one_shot_budgets(OneShotBudgetConfig(max_ms=1.0), None)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"population": 3}, "population must be at least 4"),
+        ({"sampled_networks": 0}, "sampled_networks must be at least 1"),
+        ({"widen_from": 0.5, "widen_to": 0.4}, "widen_from must be from 0 to widen_to"),
+        ({"shrink_by": "luck"}, "shrink_by must be one of"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        OneShotConfig(**options)
+
+
+def test_no_budget_is_refused():
+    with pytest.raises(ValueError, match="max_macs or max_ms must be given, above 0"):
+        OneShotBudgetConfig()

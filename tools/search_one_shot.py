@@ -1,0 +1,131 @@
+"""Trains a one-shot supernet, then finds networks for a budget in it (BS-NAS).
+
+Example:
+  python -m tools.search_one_shot --dataset=tfds:cifar10 --space=one_shot_32 \
+      --max_macs=4e6 --workdir=runs/one_shot
+  python -m tools.search_one_shot --dataset=tfds:cifar10 --space=one_shot_32 \
+      --max_macs=2e6 --supernet=runs/one_shot --workdir=runs/one_shot_2m
+
+Writes the networks of the Pareto front into front/, the best within the budget as
+architecture.json, both with inherited weights; evaluations.jsonl, turned_off.json,
+metrics and report.html. With --supernet nothing is trained: minutes instead of hours.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from absl import flags
+
+from mobilenas_tf.names import lookup
+from mobilenas_tf.one_shot_spaces import SPACES, named_one_shot_space
+from mobilenas_tf.search.config import OneShotBudgetConfig, OneShotConfig
+from mobilenas_tf.training.config import (
+    AugmentationConfig,
+    DataConfig,
+    OptimizerConfig,
+    TrainingConfig,
+    check_warmup,
+)
+from tools import flag_config, run_flags
+from tools.latency_flags import define_latency_table, latency_table
+
+SEARCH_TRAINING = TrainingConfig(epochs=20, dropout_rate=0.0)
+
+
+def main() -> None:
+    """Runs the search that the flags describe."""
+    config = flag_config.config_from_flags(OneShotConfig)
+    budget_config = flag_config.config_from_flags(OneShotBudgetConfig)
+    image_size_px = lookup("space", config.space, SPACES)(2).image_size_px
+    data_config = flag_config.config_from_flags(DataConfig, image_size_px=image_size_px)
+    augmentation = flag_config.config_from_flags(AugmentationConfig)
+    optimizer = flag_config.config_from_flags(OptimizerConfig)
+    training = flag_config.config_from_flags(TrainingConfig)
+    check_warmup(optimizer, training)
+    source = flags.FLAGS.supernet and Path(flags.FLAGS.supernet)
+
+    flag_config.import_tensorflow()
+    from mobilenas_tf.costs.network import network_cost
+    from mobilenas_tf.reporting.page import write_report
+    from mobilenas_tf.search.evolution import check_reachable
+    from mobilenas_tf.search.one_shot import (
+        JOURNAL,
+        one_shot_budgets,
+        search_supernet,
+    )
+    from mobilenas_tf.search.one_shot_supernets import read_supernet, train_supernet
+    from mobilenas_tf.training.data import describe_balance, load_classification_data
+    from mobilenas_tf.training.run_dir import open_run_dir
+
+    data = load_classification_data(data_config, augmentation)
+    space = named_one_shot_space(config.space, num_classes=data.num_classes)
+    table = latency_table()
+    budgets = one_shot_budgets(budget_config, table)
+    check_reachable(space, budgets)
+    trained = read_supernet(source, space) if source else None
+    run = open_run_dir(
+        run_flags.workdir(),
+        config={
+            "tool": "search_one_shot",
+            "search": config,
+            "budget": budget_config,
+            "latency_table": table,
+            "supernet": str(source) if source else None,
+            "data": data_config,
+            "augmentation": augmentation,
+            "optimizer": optimizer,
+            "training": training,
+        },
+        command=run_flags.command(),
+    )
+    print(describe_balance(data))
+    if trained is None:
+        trained = train_supernet(
+            space, data, run, config=config, optimizer=optimizer, training=training
+        )
+    elif source and (source / JOURNAL).exists() and not (run.path / JOURNAL).exists():
+        shutil.copy(source / JOURNAL, run.path / JOURNAL)  # of the same supernet
+    supernet, left = trained
+    check_reachable(left, budgets)
+    result = search_supernet(
+        supernet,
+        left,
+        data,
+        run,
+        config=config,
+        budgets=budgets,
+        seed=training.seed,
+    )
+    report = write_report(run.path)
+    cost = network_cost(result.architecture)
+    run_flags.finish(
+        {
+            "name": result.architecture.name,
+            "macs": cost.macs,
+            "params": cost.params,
+            "inherited_validation_accuracy": result.best.score,
+            "front": len(result.front),
+            "architecture": str(run.architecture_path),
+        },
+        f"Found {len(result.front)} networks up to {cost.macs / 1e6:.3f} M "
+        f"multiply-adds, the best {result.best.score:.1%} with inherited weights: "
+        f"{run.architecture_path}, {report}",
+    )
+
+
+flags.DEFINE_string(
+    "supernet", None, "Run folder of a trained supernet of the same space to search."
+)
+define_latency_table()
+flag_config.define_flags(OneShotConfig)
+flag_config.define_flags(OneShotBudgetConfig)
+flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
+flag_config.define_flags(AugmentationConfig)
+flag_config.define_flags(OptimizerConfig)
+flag_config.define_flags(TrainingConfig, defaults=SEARCH_TRAINING)
+run_flags.define_workdir("runs/search_one_shot")
+
+if __name__ == "__main__":
+    flag_config.run(main)
