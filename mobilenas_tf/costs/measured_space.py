@@ -16,17 +16,26 @@ from mobilenas_tf.costs.network import layer_costs
 from mobilenas_tf.costs.space_cost import genotype_cost
 from mobilenas_tf.costs.width_latency import (
     network_latency_ms,
+    network_width_parts,
     width_latency,
     width_parts,
 )
 from mobilenas_tf.names import lookup
+from mobilenas_tf.one_shot_space import OneShotSpace
+from mobilenas_tf.one_shot_spaces import SPACES as ONE_SHOT_SPACES
+from mobilenas_tf.one_shot_spaces import named_one_shot_space
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.spaces import TABLES as WIDTH_TABLES
 from mobilenas_tf.spaces import named_space
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.zoo import ZOO, zoo_architecture
 
-SPACES = (*BLOCK_TABLES, *WIDTH_TABLES)
+# Spaces of bit widths are not among them: what is measured are int8 or float kernels.
+SPACES = (
+    *(name for name in BLOCK_TABLES if not name.startswith("bits_")),
+    *WIDTH_TABLES,
+    *ONE_SHOT_SPACES,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +69,8 @@ def measured_space(name: str, *, num_classes: int) -> MeasuredSpace:
     """
     if name in BLOCK_TABLES:
         return _of_operators(named_block_space(name, num_classes=num_classes))
+    if name in ONE_SHOT_SPACES:
+        return _of_one_shot(named_one_shot_space(name, num_classes=num_classes))
     if name in ZOO:
         return _of_network(zoo_architecture(name, num_classes=num_classes))
     lookup("space", name, dict.fromkeys((*SPACES, *ZOO)))
@@ -74,6 +85,29 @@ def _of_operators(space: BlockSpace) -> MeasuredSpace:
         )
 
     return MeasuredSpace(space.name, space_parts(space), sample)
+
+
+def _of_one_shot(space: OneShotSpace) -> MeasuredSpace:
+    def sample(rng: np.random.Generator) -> PredictedNetwork:
+        architecture = space.resolve(space.sample(rng))
+        return PredictedNetwork(
+            architecture, lambda table: network_latency_ms(architecture, table)
+        )
+
+    # The widest network, with one operation wherever it may stand.
+    widest = space.widest()
+    values = {each.path: each.values for each in space.all_decisions}
+    names = {v for each in values.values() for v in each if isinstance(v, str)}
+    networks = [
+        space.resolve(
+            {
+                path: name if name in values[path] else value
+                for path, value in widest.items()
+            }
+        )
+        for name in sorted(names)
+    ]
+    return MeasuredSpace(space.name, network_width_parts(networks), sample)
 
 
 def _of_network(architecture: Architecture) -> MeasuredSpace:
@@ -104,14 +138,14 @@ def predicted_ms(architecture: Architecture, table: LatencyTable) -> float:
     Raises:
         ValueError: If the table lacks a part of it.
     """
-    if table.space in WIDTH_TABLES:
+    if table.space in (*WIDTH_TABLES, *ONE_SHOT_SPACES):
         return network_latency_ms(architecture, table)
     return float(table.network_ms(architecture))
 
 
 def layers_ms(architecture: Architecture, table: LatencyTable) -> dict[str, float]:
     """Returns the latency of each layer by path; nothing by a table of operators."""
-    if table.space in WIDTH_TABLES:
+    if table.space in (*WIDTH_TABLES, *ONE_SHOT_SPACES):
         return {}
     paths = [layer.path for layer in layer_costs(architecture)]
     parts = map(table.part_ms, network_parts(architecture))

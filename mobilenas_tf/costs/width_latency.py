@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,28 @@ _FIRST_KNOT = 8
 
 def width_parts(space: SearchSpace) -> dict[str, Part]:
     """Returns every operator to measure for a space of widths, by key, each once."""
+    return _parts(_operators(space))
+
+
+def network_width_parts(architectures: Iterable[Architecture]) -> dict[str, Part]:
+    """Returns what to measure for networks whose every width is open, up to theirs."""
+    return _parts(
+        operator for network in architectures for operator in _all_open(network)
+    )
+
+
+def _parts(operators: Iterable[PlacedOperator]) -> dict[str, Part]:
     parts = [
         operator.part(in_channels, out_channels)
-        for operator in _operators(space)
+        for operator in operators
         for in_channels, out_channels in _measured_widths(operator)
     ]
     return {part.key: part for part in parts}
+
+
+def _all_open(architecture: Architecture) -> tuple[PlacedOperator, ...]:
+    paths = {group.path for group in width_groups(architecture)}
+    return placed_operators(architecture, paths)
 
 
 def width_latency(
@@ -67,9 +83,8 @@ def network_latency_ms(architecture: Architecture, table: LatencyTable) -> float
     Raises:
         ValueError: If the table lacks an operator.
     """
-    paths = {group.path for group in width_groups(architecture)}
     total = table.call_ms
-    for operator in placed_operators(architecture, paths):
+    for operator in _all_open(architecture):
         total += float(_surface(operator, table)({}))
     return table.calibrated(total)
 

@@ -24,6 +24,7 @@ _OBJECT_FILES = (
     "confusion",
     "detection_evaluation",
     "operators",
+    "one_shot",
 )
 _JSON_FILES = (*_OBJECT_FILES, "parity", "benchmark")
 

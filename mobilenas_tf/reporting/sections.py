@@ -17,6 +17,7 @@ from mobilenas_tf.reporting.detection import detection_section
 from mobilenas_tf.reporting.markup import element, escape
 from mobilenas_tf.reporting.network_drawing import draw_network
 from mobilenas_tf.reporting.network_rows import Row, network_rows
+from mobilenas_tf.reporting.one_shot import one_shot_section
 from mobilenas_tf.reporting.operators import operator_section
 from mobilenas_tf.reporting.run_data import SEARCH_PHASE, Run
 from mobilenas_tf.reporting.tables import data_table, fact_table
@@ -44,6 +45,7 @@ def report_sections(run: Run) -> dict[str, str]:
         "Accuracy and cost": _results(run.documents.get("summary")),
         "Course of the search": search_charts(run),
         "Operators": _operators(run),
+        "The supernet's networks": _one_shot(run),
         "Training": training_charts(run),
         "Confusion": _confusion(run.documents.get("confusion")),
         "Detection": _detection(run),
@@ -107,6 +109,11 @@ def _operators(run: Run) -> str:
     document = run.documents.get("operators")
     rows = run.metrics.get(SEARCH_PHASE, ())
     return operator_section(document, rows) if document else ""
+
+
+def _one_shot(run: Run) -> str:
+    document = run.documents.get("one_shot")
+    return one_shot_section(document) if document else ""
 
 
 def _detection(run: Run) -> str:
