@@ -58,6 +58,15 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         ("search_dnas", "--space=fbnet_23", "--max_macs=1e6"),
         r"space must be a known name; the nearest are fbnet_32, .*",
     ),
+    "budget that no one-shot network meets": (
+        ("search_one_shot", "--dataset=digits", "--max_macs=1"),
+        r"max_macs must be at least [\d,.e+]+, the smallest network of one_shot_32 "
+        r"\(the largest: [\d,.e+]+\)\. Received: 1",
+    ),
+    "a supernet that is not there": (
+        ("search_one_shot", "--dataset=digits", "--max_macs=4e6", "--supernet=begun"),
+        r".*begun/supernet\.json.*",
+    ),
     "budget of nothing": (
         (*SEARCH, "--max_macs=0"),
         r"max_macs must be distinct numbers above 0\. Received: max_macs=\(0\.0,\)",
