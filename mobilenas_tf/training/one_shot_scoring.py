@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -23,9 +23,9 @@ class NetworkScorer:
     and without state.
 
     Attributes:
+        supernet: Whose networks are scored.
         calibration: `[C, S, S, 3]`, the same for all networks.
-        images: `[N, S, S, 3]`, N a multiple of the chunk.
-        labels: `[N]`.
+        labels: `[N]`, of the images that score.
     """
 
     def __init__(
@@ -50,33 +50,55 @@ class NetworkScorer:
             ValueError: If there are fewer validation images than a chunk.
         """
         self.supernet = supernet
-        self.calibration = tf.constant(data.calibration_images(calibration_images))
+        self.calibration = data.calibration_images(calibration_images)
         pairs = list(data.validation().unbatch().take(score_images))
-        self.chunk = min(_CHUNK, len(pairs))
-        count = len(pairs) // max(self.chunk, 1) * self.chunk
+        chunk = min(_CHUNK, len(pairs))
+        count = len(pairs) // max(chunk, 1) * chunk
         if count == 0:
             raise ValueError(
                 "validation_share must leave images that score. Received: none"
             )
-        self.images = tf.stack([image for image, _ in pairs[:count]])
+        images = np.stack([np.asarray(image) for image, _ in pairs[:count]])
         self.labels = np.array([int(label) for _, label in pairs[:count]])
-        self._logits = tf.function(self._score_chunk, autograph=False)
-
-    def _score_chunk(self, images: tf.Tensor, plan: tf.Tensor) -> tf.Tensor:
-        count = self.calibration.shape[0]
-        together = tf.concat([self.calibration, images], axis=0)
-        logits = self.supernet(together, plan, normalize=statistics_of_first(count))
-        return logits[count:]
+        self._answers = network_answers(supernet, self.calibration, images, chunk=chunk)
 
     def answers(self, genotype: Mapping[str, Value]) -> np.ndarray:
         """Returns which images a network tells right, boolean `[N]`."""
-        plan = tf.constant(self.supernet.plan_of(genotype))
-        logits = [
-            np.asarray(self._logits(self.images[start : start + self.chunk], plan))
-            for start in range(0, len(self.labels), self.chunk)
-        ]
-        return np.argmax(np.concatenate(logits), axis=-1) == self.labels
+        return self._answers(genotype) == self.labels
 
     def __call__(self, genotype: Mapping[str, Value]) -> float:
         """Returns a network's accuracy on the images that score, in [0, 1]."""
         return float(np.mean(self.answers(genotype)))
+
+
+def network_answers(
+    supernet: OneShotSupernet,
+    calibration: np.ndarray,
+    images: np.ndarray,
+    *,
+    chunk: int,
+) -> Callable[[Mapping[str, Value]], np.ndarray]:
+    """Returns a function of a genotype to its network's top-1 classes, `[N]`.
+
+    Args:
+        supernet: Whose networks they are.
+        calibration: `[C, S, S, 3]`; they run along with every chunk.
+        images: `[N, S, S, 3]`, N a multiple of the chunk.
+        chunk: Images that are run at once, calibration images besides.
+    """
+    together = [
+        tf.constant(np.concatenate([calibration, images[start : start + chunk]]))
+        for start in range(0, len(images), chunk)
+    ]
+    count = len(calibration)
+
+    @tf.function(autograph=False)
+    def classes(batch: tf.Tensor, plan: tf.Tensor) -> tf.Tensor:
+        logits = supernet(batch, plan, normalize=statistics_of_first(count))
+        return tf.argmax(logits[count:], axis=-1)
+
+    def answer(genotype: Mapping[str, Value]) -> np.ndarray:
+        plan = tf.constant(supernet.plan_of(genotype))
+        return np.concatenate([np.asarray(classes(x, plan)) for x in together])
+
+    return answer
