@@ -19,15 +19,10 @@ from __future__ import annotations
 from mobilenas_tf.block_spaces import TABLES, named_block_space
 from mobilenas_tf.names import lookup
 from mobilenas_tf.search.config import DnasConfig, OperatorBudgetConfig
-from mobilenas_tf.training.config import (
-    AugmentationConfig,
-    DataConfig,
-    OptimizerConfig,
-    TrainingConfig,
-    check_warmup,
-)
+from mobilenas_tf.training.config import TrainingConfig
 from tools import flag_config, run_flags
 from tools.latency_flags import define_latency_table, latency_table
+from tools.search_flags import define_search, search_from_flags
 
 SEARCH_TRAINING = TrainingConfig(epochs=15, dropout_rate=0.0)
 
@@ -37,11 +32,7 @@ def main() -> None:
     config = flag_config.config_from_flags(DnasConfig)
     budget_config = flag_config.config_from_flags(OperatorBudgetConfig)
     image_size_px = lookup("space", config.space, TABLES)().image_size_px
-    data_config = flag_config.config_from_flags(DataConfig, image_size_px=image_size_px)
-    augmentation = flag_config.config_from_flags(AugmentationConfig)
-    optimizer = flag_config.config_from_flags(OptimizerConfig)
-    training = flag_config.config_from_flags(TrainingConfig)
-    check_warmup(optimizer, training)
+    settings = search_from_flags(image_size_px)
 
     flag_config.import_tensorflow()
     from mobilenas_tf.costs.bit_widths import bit_costs
@@ -53,7 +44,9 @@ def main() -> None:
     from mobilenas_tf.training.run_dir import open_run_dir
 
     data = SearchData(
-        *load_divided_data(data_config, augmentation, share=config.architecture_share)
+        *load_divided_data(
+            settings.data, settings.augmentation, share=config.architecture_share
+        )
     )
     space = named_block_space(config.space, num_classes=data.weights.num_classes)
     table = latency_table()
@@ -65,23 +58,22 @@ def main() -> None:
             "search": config,
             "budget": budget_config,
             "latency_table": table,
-            "data": data_config,
-            "augmentation": augmentation,
-            "optimizer": optimizer,
-            "training": training,
+            **settings.run_config(),
         },
         command=run_flags.command(),
     )
     print(describe_balance(data.weights))
     found = search_dnas(
         space,
-        classification_task(data.weights, label_smoothing=training.label_smoothing),
+        classification_task(
+            data.weights, label_smoothing=settings.training.label_smoothing
+        ),
         data,
         run,
         config=config,
         budget=budget,
-        optimizer=optimizer,
-        training=training,
+        optimizer=settings.optimizer,
+        training=settings.training,
     )
     report = write_report(run.path)
     cost = network_cost(found.architecture)
@@ -110,10 +102,7 @@ def main() -> None:
 define_latency_table()
 flag_config.define_flags(DnasConfig)
 flag_config.define_flags(OperatorBudgetConfig)
-flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
-flag_config.define_flags(AugmentationConfig)
-flag_config.define_flags(OptimizerConfig)
-flag_config.define_flags(TrainingConfig, defaults=SEARCH_TRAINING)
+define_search(SEARCH_TRAINING)
 run_flags.define_workdir("runs/search_dnas")
 
 if __name__ == "__main__":

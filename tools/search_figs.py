@@ -16,15 +16,10 @@ from __future__ import annotations
 
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.spaces import named_space, space_image_size
-from mobilenas_tf.training.config import (
-    AugmentationConfig,
-    DataConfig,
-    OptimizerConfig,
-    TrainingConfig,
-    check_warmup,
-)
+from mobilenas_tf.training.config import TrainingConfig
 from tools import flag_config, run_flags
 from tools.latency_flags import define_latency_table, latency_table
+from tools.search_flags import define_search, search_from_flags
 from tools.search_result import finish_search
 
 SEARCH_TRAINING = TrainingConfig(epochs=12, dropout_rate=0.0)
@@ -34,13 +29,7 @@ def main() -> None:
     """Runs the search that the flags describe."""
     config = flag_config.config_from_flags(FigsConfig)
     budget_config = flag_config.config_from_flags(BudgetConfig)
-    data_config = flag_config.config_from_flags(
-        DataConfig, image_size_px=space_image_size(config.space)
-    )
-    augmentation = flag_config.config_from_flags(AugmentationConfig)
-    optimizer = flag_config.config_from_flags(OptimizerConfig)
-    training = flag_config.config_from_flags(TrainingConfig)
-    check_warmup(optimizer, training)
+    settings = search_from_flags(space_image_size(config.space))
 
     flag_config.import_tensorflow()
     from mobilenas_tf.search.figs import check_search, search_figs
@@ -49,7 +38,7 @@ def main() -> None:
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
-    data = load_classification_data(data_config, augmentation)
+    data = load_classification_data(settings.data, settings.augmentation)
     space = named_space(
         config.space,
         num_classes=data.num_classes,
@@ -57,7 +46,7 @@ def main() -> None:
     )
     table = latency_table()
     budget = width_budget(space, budget_config, table)
-    check_search(space, config=config, budget=budget, training=training)
+    check_search(space, config=config, budget=budget, training=settings.training)
     run = open_run_dir(
         run_flags.workdir(),
         config={
@@ -65,23 +54,20 @@ def main() -> None:
             "search": config,
             "budget": budget_config,
             "latency_table": table,
-            "data": data_config,
-            "augmentation": augmentation,
-            "optimizer": optimizer,
-            "training": training,
+            **settings.run_config(),
         },
         command=run_flags.command(),
     )
     print(describe_balance(data))
     result = search_figs(
         space,
-        classification_task(data, label_smoothing=training.label_smoothing),
+        classification_task(data, label_smoothing=settings.training.label_smoothing),
         data,
         run,
         config=config,
         budget=budget,
-        optimizer=optimizer,
-        training=training,
+        optimizer=settings.optimizer,
+        training=settings.training,
     )
     finish_search(result, run)
 
@@ -89,10 +75,7 @@ def main() -> None:
 define_latency_table()
 flag_config.define_flags(FigsConfig)
 flag_config.define_flags(BudgetConfig)
-flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
-flag_config.define_flags(AugmentationConfig)
-flag_config.define_flags(OptimizerConfig)
-flag_config.define_flags(TrainingConfig, defaults=SEARCH_TRAINING)
+define_search(SEARCH_TRAINING)
 run_flags.define_workdir("runs/search_figs")
 
 if __name__ == "__main__":

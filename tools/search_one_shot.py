@@ -21,15 +21,10 @@ from absl import flags
 from mobilenas_tf.names import lookup
 from mobilenas_tf.one_shot_spaces import SPACES, named_one_shot_space
 from mobilenas_tf.search.config import OneShotBudgetConfig, OneShotConfig
-from mobilenas_tf.training.config import (
-    AugmentationConfig,
-    DataConfig,
-    OptimizerConfig,
-    TrainingConfig,
-    check_warmup,
-)
+from mobilenas_tf.training.config import TrainingConfig
 from tools import flag_config, run_flags
 from tools.latency_flags import define_latency_table, latency_table
+from tools.search_flags import define_search, search_from_flags
 
 SEARCH_TRAINING = TrainingConfig(epochs=20, dropout_rate=0.0)
 
@@ -39,11 +34,7 @@ def main() -> None:
     config = flag_config.config_from_flags(OneShotConfig)
     budget_config = flag_config.config_from_flags(OneShotBudgetConfig)
     image_size_px = lookup("space", config.space, SPACES)(2).image_size_px
-    data_config = flag_config.config_from_flags(DataConfig, image_size_px=image_size_px)
-    augmentation = flag_config.config_from_flags(AugmentationConfig)
-    optimizer = flag_config.config_from_flags(OptimizerConfig)
-    training = flag_config.config_from_flags(TrainingConfig)
-    check_warmup(optimizer, training)
+    settings = search_from_flags(image_size_px)
     source = flags.FLAGS.supernet and Path(flags.FLAGS.supernet)
 
     flag_config.import_tensorflow()
@@ -59,7 +50,7 @@ def main() -> None:
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
-    data = load_classification_data(data_config, augmentation)
+    data = load_classification_data(settings.data, settings.augmentation)
     space = named_one_shot_space(config.space, num_classes=data.num_classes)
     table = latency_table()
     budgets = one_shot_budgets(budget_config, table)
@@ -73,17 +64,19 @@ def main() -> None:
             "budget": budget_config,
             "latency_table": table,
             "supernet": str(source) if source else None,
-            "data": data_config,
-            "augmentation": augmentation,
-            "optimizer": optimizer,
-            "training": training,
+            **settings.run_config(),
         },
         command=run_flags.command(),
     )
     print(describe_balance(data))
     if trained is None:
         trained = train_supernet(
-            space, data, run, config=config, optimizer=optimizer, training=training
+            space,
+            data,
+            run,
+            config=config,
+            optimizer=settings.optimizer,
+            training=settings.training,
         )
     elif source and (source / JOURNAL).exists() and not (run.path / JOURNAL).exists():
         shutil.copy(source / JOURNAL, run.path / JOURNAL)  # of the same supernet
@@ -96,7 +89,7 @@ def main() -> None:
         run,
         config=config,
         budgets=budgets,
-        seed=training.seed,
+        seed=settings.training.seed,
     )
     report = write_report(run.path)
     cost = network_cost(result.architecture)
@@ -121,10 +114,7 @@ flags.DEFINE_string(
 define_latency_table()
 flag_config.define_flags(OneShotConfig)
 flag_config.define_flags(OneShotBudgetConfig)
-flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
-flag_config.define_flags(AugmentationConfig)
-flag_config.define_flags(OptimizerConfig)
-flag_config.define_flags(TrainingConfig, defaults=SEARCH_TRAINING)
+define_search(SEARCH_TRAINING)
 run_flags.define_workdir("runs/search_one_shot")
 
 if __name__ == "__main__":
