@@ -58,11 +58,18 @@ def test_with_hard_choices_it_is_the_compact_network(supernet):
         np.testing.assert_allclose(compact(IMAGES), masked, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("sampling", ["mixture", "path"])
-def test_with_hard_bit_widths_it_is_the_compact_network(sampling):
+@pytest.mark.parametrize(
+    ("sampling", "is_shared"), [("mixture", False), ("path", False), ("path", True)]
+)
+def test_with_hard_bit_widths_it_is_the_compact_network(sampling, is_shared):
     space = small_bit_space()
     keras.utils.set_random_seed(0)
-    supernet = BlockSupernet(space, sampling=sampling, batch_norm_momentum=0.5)
+    supernet = BlockSupernet(
+        space,
+        sampling=sampling,
+        has_shared_kernels=is_shared,
+        batch_norm_momentum=0.5,
+    )
     rng = np.random.default_rng(0)
     # As trained: statistics and steps of all candidates that were ever drawn.
     for genotype in [space.sample(rng) for _ in range(4)]:
