@@ -54,7 +54,7 @@ def operator_section(
     )
 
 
-_UNITS = {"ms": "ms", **COST_NAMES}
+_UNITS = {**COST_NAMES, "ms": "ms"}
 
 
 def _place_row(

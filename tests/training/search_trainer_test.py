@@ -4,11 +4,11 @@ import pytest
 import tensorflow as tf
 
 from mobilenas_tf.costs.network import cost_function, network_cost
-from mobilenas_tf.layers.gates import BatchNormScaleGate, HardConcreteGate
 from mobilenas_tf.models.supernet import build_supernet_model
 from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.classification import classification_objective
 from mobilenas_tf.training.search_trainer import SearchTrainer
+from tests.models.random_networks import batch_norm_scale_gate, hard_concrete_gate
 from tests.training.synthetic import (
     all_weights,
     colour_data,
@@ -203,7 +203,7 @@ def test_temperature_and_target_follow_the_progress():
 def test_hard_concrete_gates_need_no_temperature():
     supernet = build_supernet_model(
         small_space(),
-        lambda channels, name, seed: HardConcreteGate(channels, name=name, seed=seed),
+        hard_concrete_gate,
     )
     trainer = search_trainer(supernet, temperature=None)
     before = logits_of(trainer)
@@ -216,7 +216,7 @@ def test_hard_concrete_gates_need_no_temperature():
 def batch_norm_scale_supernet():
     return build_supernet_model(
         small_space(),
-        lambda channels, name, seed: BatchNormScaleGate(channels, name=name),
+        batch_norm_scale_gate,
     )
 
 
