@@ -4,8 +4,8 @@ For each precision every block of the space is measured, then random networks: s
 calibrate, others, which took no part, judge. Beside the table two plain predictors are
 fitted to the same networks: multiply-adds, and the sum of single operators (a
 convolution with its activation, a sum, a shuffle), each measured alone. In a space of
-widths the table has operators at some widths only, with lines between them; the sum of
-operators, each measured at its very width, then is what the lines are judged by.
+widths the table itself has operators, at some widths only, with lines between them; it
+is then compared with multiply-adds alone.
 
 Run: python -m benchmarks.latency_table
 """
@@ -19,6 +19,7 @@ from typing import Any
 from absl import app, flags
 
 from benchmarks import evidence
+from mobilenas_tf.block_spaces import TABLES as BLOCK_TABLES
 from mobilenas_tf.costs.latency_fit import linear_fit, prediction_error
 from mobilenas_tf.costs.latency_parts import Part
 from mobilenas_tf.costs.measured_space import measured_space
@@ -104,13 +105,14 @@ def _compare(precision: Any) -> Iterator[dict[str, Any]]:
         result.median_ms
         for result in measure_networks(networks, precision, config, here)
     ]
-    of_networks = _operator_parts(networks)
-    *_, operators = measure_missing(empty, of_networks, parts_config, here)
     predictors = {
         TABLE: [network.predict(table) for network in sampled],
         MACS: [float(network_cost(network).macs) for network in networks],
-        OPERATORS: [operator_sum_ms(network, operators) for network in networks],
     }
+    if _SPACE.value in BLOCK_TABLES:
+        of_networks = _operator_parts(networks)
+        *_, operators = measure_missing(empty, of_networks, parts_config, here)
+        predictors[OPERATORS] = [operator_sum_ms(each, operators) for each in networks]
     fitted, judged = slice(_CALIBRATION.value), slice(_CALIBRATION.value, None)
     for name, values in predictors.items():
         scale, offset = linear_fit(values[fitted], measured[fitted])
