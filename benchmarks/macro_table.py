@@ -34,7 +34,8 @@ class TableEntry:
     @property
     def layers(self) -> int:
         """Blocks that are no identity."""
-        return sum(value != IDENTITY for value in self.genotype.values())
+        operations = (v for v in self.genotype.values() if isinstance(v, str))
+        return sum(operation != IDENTITY for operation in operations)
 
 
 def macro_space() -> OneShotSpace:
