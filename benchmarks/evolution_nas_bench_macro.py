@@ -171,7 +171,7 @@ def _aging(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
 
 def _optuna(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
     try:
-        import optuna
+        import optuna  # pyright: ignore[reportMissingImports]  # optional
     except ImportError:
         raise SystemExit("error: Optuna is needed; pip install optuna") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
