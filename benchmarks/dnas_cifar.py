@@ -21,7 +21,6 @@ Run: python -m benchmarks.dnas_cifar --latency_table=T.json \
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from benchmarks.dnas_jobs import (
     run_dnas,
     uniform_of_latency,
 )
-from benchmarks.jobs import Job, results_folder, run_jobs, seeds, workdir
+from benchmarks.jobs import Job, is_job, results_folder, run_jobs, seeds, workdir
 from benchmarks.paired import paired_difference
 from mobilenas_tf.block_spaces import named_block_space
 from mobilenas_tf.costs.block_costs import block_costs
@@ -157,7 +156,7 @@ def _settings() -> dict[str, Any]:
 def _uniform_networks() -> dict[str, Any]:
     """Returns the uniform networks by budget, measured before anything else runs."""
     path = workdir() / "uniform.json"
-    if "--job" not in " ".join(sys.argv) and not path.exists():
+    if not is_job() and not path.exists():
         found = uniform_of_latency(
             protocol().space,
             _budgets(),

@@ -12,7 +12,6 @@ Run: python -m benchmarks.dnas_devices --dataset=tfds:cifar10_jpeg --data_dir=DI
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from absl import app, flags
 from benchmarks import evidence
 from benchmarks.classification_jobs import protocol, run_training
 from benchmarks.dnas_jobs import measured_ms, random_genotype, run_dnas
-from benchmarks.jobs import Job, results_folder, run_jobs, seeds, workdir
+from benchmarks.jobs import Job, is_job, results_folder, run_jobs, seeds, workdir
 from benchmarks.paired import paired_difference
 from mobilenas_tf.block_space import BlockSpace
 from mobilenas_tf.block_spaces import named_block_space
@@ -74,7 +73,7 @@ Results = Mapping[str, Any]
 
 def main(_: Sequence[str]) -> None:
     """Runs all jobs, measures all networks, prints the tables and one JSON object."""
-    if not any(argument.startswith("--job") for argument in sys.argv):
+    if not is_job():
         for condition in CONDITIONS:
             _measure_table(condition)
     results = run_jobs(_jobs(), _work, results_folder())

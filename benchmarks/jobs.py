@@ -47,6 +47,11 @@ def seeds() -> range:
     return range(_SEEDS.value)
 
 
+def is_job() -> bool:
+    """Returns whether this process is to do one job, not all."""
+    return _JOB.value is not None
+
+
 def workdir() -> Path:
     """Returns the folder of the runs."""
     return Path(_WORKDIR.value or f"runs/{Path(sys.argv[0]).stem}")

@@ -39,8 +39,8 @@ class ExportConfig:
     weight_scales: WeightScales = option(
         "channel",
         "int8 and int8_qat: one scale for each output channel of a kernel, or one for "
-        "the whole tensor, for accelerators that know no other; that costs accuracy, "
-        "which int8_qat wins back.",
+        "the whole tensor, for accelerators that know no other; that may cost "
+        "accuracy.",
     )
     postprocess: bool = option(
         False,

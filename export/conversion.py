@@ -12,7 +12,7 @@ from export.config import ExportConfig
 from export.tflite import convert_to_tflite
 
 Tail = Callable[[bytes], bytes]
-# Makes a file with an input of a type, and float32 outputs if it is given a tail.
+# Makes a file as the options say, with float32 outputs if it is given a tail.
 FineTuned = Callable[[ExportConfig, Tail | None], bytes]
 
 

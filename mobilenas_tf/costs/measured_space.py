@@ -30,11 +30,12 @@ from mobilenas_tf.spaces import named_space
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.zoo import ZOO, zoo_architecture
 
+# Spaces whose tables have operators, at some widths, instead of blocks.
+_OF_OPERATORS = (*WIDTH_TABLES, *ONE_SHOT_SPACES)
 # Spaces of bit widths are not among them: what is measured are int8 or float kernels.
 SPACES = (
     *(name for name in BLOCK_TABLES if not name.startswith("bits_")),
-    *WIDTH_TABLES,
-    *ONE_SHOT_SPACES,
+    *_OF_OPERATORS,
 )
 
 
@@ -138,14 +139,14 @@ def predicted_ms(architecture: Architecture, table: LatencyTable) -> float:
     Raises:
         ValueError: If the table lacks a part of it.
     """
-    if table.space in (*WIDTH_TABLES, *ONE_SHOT_SPACES):
+    if table.space in _OF_OPERATORS:
         return network_latency_ms(architecture, table)
     return float(table.network_ms(architecture))
 
 
 def layers_ms(architecture: Architecture, table: LatencyTable) -> dict[str, float]:
     """Returns the latency of each layer by path; nothing by a table of operators."""
-    if table.space in (*WIDTH_TABLES, *ONE_SHOT_SPACES):
+    if table.space in _OF_OPERATORS:
         return {}
     paths = [layer.path for layer in layer_costs(architecture)]
     parts = map(table.part_ms, network_parts(architecture))

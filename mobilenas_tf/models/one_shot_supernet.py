@@ -1,8 +1,8 @@
 """One-shot supernets: all networks of a space in one, any of which runs as cheaply.
 
 Batch norms have no moving statistics: while training they take the batch's, for a
-score those of calibration images that run along (`score_logits`). Scales and offsets
-are shared by all widths of an operation.
+score those of calibration images that run along (`statistics_of_first`). Scales and
+offsets are shared by all widths of an operation.
 
 Source: see `layers.spring_block`; statistics after training: Yu and Huang, Universally
 slimmable networks, arXiv:1903.05134, section 3.3.
@@ -132,9 +132,9 @@ class OneShotSupernet(keras.Model):
             padding="same",
         )
         x = self.act(normalize(x, *(part[:stem] for part in self.stem_norm)))
+        places = planned_places(plan)
         for index, block in enumerate(self.blocks):
-            start = 1 + _PER_PLACE * index
-            kind, hidden, out = (plan[start + offset] for offset in range(_PER_PLACE))
+            kind, hidden, out = (places[index, entry] for entry in range(_PER_PLACE))
             size = -(-x.shape[1] // block.stride)
             x = block(x, kind, hidden, out, normalize=normalize)
             x = tf.ensure_shape(x, (None, size, size, None))
@@ -165,9 +165,10 @@ class OneShotSupernet(keras.Model):
                 channels = out_channels
         return np.array([*plan, int(values["head/conv"])], np.int32)
 
-    def kinds_of(self, plan: np.ndarray) -> np.ndarray:
-        """Returns the indices of a plan's operations, place by place."""
-        return plan[1:-1:_PER_PLACE]
+
+def planned_places(plan: Tensor) -> Tensor:
+    """Returns index of the operation, hidden and output channels by place, `[P, 3]`."""
+    return ops.reshape(plan[1:-1], (-1, _PER_PLACE))
 
 
 def batch_statistics(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:

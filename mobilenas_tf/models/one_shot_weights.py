@@ -11,7 +11,11 @@ import tensorflow as tf
 
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.network_io import network_weights
-from mobilenas_tf.models.one_shot_supernet import OneShotSupernet, normalized_by
+from mobilenas_tf.models.one_shot_supernet import (
+    OneShotSupernet,
+    normalized_by,
+    planned_places,
+)
 from mobilenas_tf.one_shot_space import Value
 
 Tensor = Any
@@ -80,7 +84,7 @@ def used_kernels(
     channels = int(plan[0])
     parts = [by_path[supernet.stem_kernel.path][..., :channels]]
     for block, (kind, hidden, out) in zip(
-        supernet.blocks, plan[1:-1].reshape(-1, 3), strict=True
+        supernet.blocks, np.asarray(planned_places(plan)), strict=True
     ):
         own = {role: by_path[kernel.path] for role, kernel in block.kernels.items()}
         kernels = block.kernels_of(int(kind), own)
@@ -103,8 +107,10 @@ _NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 def _kernels(supernet: OneShotSupernet, plan: np.ndarray) -> Iterator[Tensor]:
     """Yields the convolution kernels that a plan uses, in order, whole."""
     yield supernet.stem_kernel
-    for index, block in enumerate(supernet.blocks):
-        yield from block.kernels_of(int(supernet.kinds_of(plan)[index]))
+    for block, (kind, *_) in zip(
+        supernet.blocks, np.asarray(planned_places(plan)), strict=True
+    ):
+        yield from block.kernels_of(int(kind))
     yield supernet.head_kernel
 
 

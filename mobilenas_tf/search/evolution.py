@@ -137,6 +137,7 @@ def evolve(
     algorithm.setup(
         algorithm.problem, termination=("n_gen", generations), seed=seed, verbose=False
     )
+    metric = next(iter(budgets))
     found: dict[Architecture, Scored] = {}
     generation = 0
     while algorithm.has_next():
@@ -148,7 +149,6 @@ def evolve(
         rows = [
             _scored(space, genotype, score, journal, budgets) for genotype in genotypes
         ]
-        metric = next(iter(budgets))
         offspring.set("X", np.array([_genes(space, g) for g in genotypes]))
         offspring.set("F", np.array([[-r.score, r.costs[metric]] for r in rows]))
         algorithm.tell(infills=offspring)

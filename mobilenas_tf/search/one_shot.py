@@ -134,7 +134,6 @@ def search_supernet(
         progress=note,
     )
     front = pareto_front(found, metric)
-    calibration = np.asarray(scorer.calibration)
     for folder, row in [
         *((run.path / FRONT / str(rank), row) for rank, row in enumerate(front)),
         (run.path, front[-1]),
@@ -143,7 +142,7 @@ def search_supernet(
         save_network(
             folder,
             space.resolve(row.genotype),
-            inherit_weights(supernet, row.genotype, calibration),
+            inherit_weights(supernet, row.genotype, scorer.calibration),
             weights_file=INHERITED_WEIGHTS,
         )
     write_json(

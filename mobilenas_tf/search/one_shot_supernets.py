@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,7 @@ class _Shrinking:
         if config.shrink_by == "random":
             return random_turn_off(self.space, places=config.shrink_places, rng=rng)
         genotypes = [self.space.sample(rng) for _ in range(config.shrink_networks)]
-        score = self.scorer if config.shrink_by == "accuracy" else self._angle
+        score = self.scorer if config.shrink_by == "accuracy" else self._angles()
         evidence = operation_evidence(
             self.space,
             genotypes,
@@ -260,11 +261,11 @@ class _Shrinking:
         )
         return to_turn_off(evidence, places=config.shrink_places)
 
-    def _angle(self, genotype: OneShotGenotype) -> float:
+    def _angles(self) -> Callable[[OneShotGenotype], float]:
+        """Returns what tells how far a network's weights have turned by now."""
         supernet = self.scorer.supernet
-        variables = supernet.trainable_variables
-        now = [np.array(variable) for variable in variables]
-        return network_angle(
+        now = [np.array(variable) for variable in supernet.trainable_variables]
+        return lambda genotype: network_angle(
             used_kernels(supernet, genotype, self.initial),
             used_kernels(supernet, genotype, now),
         )

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mobilenas_tf.models.network_io import network_weights
 from mobilenas_tf.models.one_shot_supernet import (
     OneShotSupernet,
     statistics_of_first,
 )
-from mobilenas_tf.models.one_shot_weights import inherit_weights
+from mobilenas_tf.models.one_shot_weights import inherit_weights, used_kernels
 from mobilenas_tf.one_shot_space import OneShotSpace, OneShotStage, Operation
 from tests.small_one_shot_space import small_one_shot_space
 
@@ -101,3 +102,18 @@ def test_all_values_of_all_decisions_compute():
         for value in decision.values:
             plan = supernet.plan_of({**base, decision.path: value})
             assert np.all(np.isfinite(run(plan)))
+
+
+@pytest.mark.parametrize("index", [0, 1, 4])
+def test_used_kernels_are_those_of_the_network_that_is_cut_out(supernet, index):
+    genotype = genotypes()[index]
+    values = [np.array(variable) for variable in supernet.trainable_variables]
+    network = inherit_weights(supernet, genotype, IMAGES)
+    expected = [
+        np.array(variable)
+        for key, variable in network_weights(network).items()
+        if key.endswith("/kernel") and "classifier" not in key
+    ]
+    found = used_kernels(supernet, genotype, values)
+    for kernel, part in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(kernel.reshape(part.shape), part)
