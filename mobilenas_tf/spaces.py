@@ -10,6 +10,9 @@ import dataclasses
 from collections.abc import Callable
 
 from mobilenas_tf.names import lookup
+from mobilenas_tf.one_shot_space import OneShotSpace
+from mobilenas_tf.one_shot_spaces import SPACES as ONE_SHOT_SPACES
+from mobilenas_tf.one_shot_spaces import named_one_shot_space
 from mobilenas_tf.space import OpenWidths, SearchSpace, width_space
 from mobilenas_tf.spec import (
     Activation,
@@ -262,12 +265,17 @@ TABLES: dict[str, Callable[[], NetworkTable]] = {
 def named_space(
     name: str, *, num_classes: int = 1000, channel_divisor: int = 8
 ) -> SearchSpace:
-    """Returns a search space by name.
+    """Returns a search space by name: a table's, or the widths of a one-shot space.
 
     Raises:
         ValueError: If there is none of that name; the message has the nearest ones.
     """
-    table = lookup("space", name, TABLES)()
+    if name in ONE_SHOT_SPACES:
+        space = named_one_shot_space(name, num_classes=num_classes)
+        return width_space(
+            name, one_shot_supernet(space), channel_divisor=channel_divisor
+        )
+    table = _table(name)
     supernet = build_supernet(name, table, num_classes=num_classes)
     return width_space(
         name,
@@ -277,6 +285,37 @@ def named_space(
     )
 
 
+def one_shot_supernet(space: OneShotSpace) -> Architecture:
+    """Returns the supernet of widths with all that a one-shot space may choose.
+
+    Every place has each of its kernels, as wide as its largest expansion, side by side.
+    A block that loses all its kernels is the identity; the first of a stage cannot.
+    """
+    widest = space.resolve(space.widest(), name=space.name)
+    stages, channels = [], widest.stem.out_channels
+    for row, stage in zip(space.stages, widest.stages, strict=True):
+        blocks = []
+        for block in stage.blocks:
+            kernels: dict[int, int] = {}
+            for operation in filter(None, row.operations):
+                width = space.hidden_channels(operation, channels)
+                size = operation.kernel_size
+                kernels[size] = max(width, kernels.get(size, 0))
+            branches = tuple(Branch(*each) for each in sorted(kernels.items()))
+            blocks.append(dataclasses.replace(block, branches=branches))
+            channels = row.out_channels[-1]
+        stages.append(Stage(tuple(blocks)))
+    return dataclasses.replace(widest, stages=tuple(stages))
+
+
 def space_image_size(name: str) -> int:
     """Returns the input size in pixels of a named space."""
-    return lookup("space", name, TABLES)().image_size_px
+    if name in ONE_SHOT_SPACES:
+        return named_one_shot_space(name).image_size_px
+    return _table(name).image_size_px
+
+
+def _table(name: str) -> NetworkTable:
+    names = {**TABLES, **dict.fromkeys(ONE_SHOT_SPACES)}
+    lookup("space", name, names)
+    return TABLES[name]()

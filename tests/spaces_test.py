@@ -1,6 +1,10 @@
+import numpy as np
 import pytest
 
 from mobilenas_tf.costs.network import layer_costs, network_cost
+from mobilenas_tf.one_shot_space import operation_named, operation_path
+from mobilenas_tf.one_shot_spaces import SPACES as ONE_SHOT_SPACES
+from mobilenas_tf.one_shot_spaces import named_one_shot_space
 from mobilenas_tf.spaces import (
     TABLES,
     NetworkTable,
@@ -133,3 +137,36 @@ def test_an_unknown_space_is_refused_with_the_nearest_names():
     message = str(error.value)
     assert "space must be a known name; the nearest are figs_mobilenet_v" in message
     assert "Received: space='figs_mobilenet_v4'" in message
+
+
+@pytest.mark.parametrize("name", ONE_SHOT_SPACES)
+def test_gates_can_make_the_networks_of_a_one_shot_space(name):
+    one_shot = named_one_shot_space(name, num_classes=10)
+    gated = named_space(name, num_classes=10)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        genotype = one_shot.sample(rng)
+        # By gates the first block of a stage cannot become a 1x1 convolution.
+        for decision in one_shot.decisions:
+            if decision.path.endswith("block0/operation"):
+                genotype[decision.path] = decision.values[-1]
+        network = one_shot.resolve(genotype, name=name)
+        assert gated.resolve(_widths(one_shot, gated, genotype)) == network
+
+
+def _widths(one_shot, gated, genotype):
+    """Returns the widths by which gates say what a one-shot genotype says."""
+    widths = dict.fromkeys((choice.path for choice in gated.choices), 0)
+    channels = genotype["stem/output"]
+    widths |= {"stem/output": channels, "head/conv": genotype["head/conv"]}
+    for number, stage in enumerate(one_shot.stages, start=1):
+        out_channels = genotype[f"stage{number}/output"]
+        widths[f"stage{number}/block0/output"] = out_channels
+        for index in range(stage.depth):
+            name = genotype[operation_path(number, index)]
+            operation = operation_named(stage, name)
+            if operation is not None:
+                path = f"stage{number}/block{index}/kernel{operation.kernel_size}"
+                widths[path] = one_shot.hidden_channels(operation, channels)
+            channels = out_channels
+    return widths

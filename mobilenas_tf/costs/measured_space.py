@@ -95,7 +95,8 @@ def _of_one_shot(space: OneShotSpace) -> MeasuredSpace:
             architecture, lambda table: network_latency_ms(architecture, table)
         )
 
-    # The widest network, with one operation wherever it may stand.
+    # The widest network, with one operation wherever it may stand; and the same space
+    # with its kernels side by side, as a search by gates has it.
     widest = space.widest()
     values = {each.path: each.values for each in space.all_decisions}
     names = {v for each in values.values() for v in each if isinstance(v, str)}
@@ -108,7 +109,9 @@ def _of_one_shot(space: OneShotSpace) -> MeasuredSpace:
         )
         for name in sorted(names)
     ]
-    return MeasuredSpace(space.name, network_width_parts(networks), sample)
+    gated = named_space(space.name, num_classes=space.num_classes)
+    parts = {**network_width_parts(networks), **width_parts(gated)}
+    return MeasuredSpace(space.name, parts, sample)
 
 
 def _of_network(architecture: Architecture) -> MeasuredSpace:

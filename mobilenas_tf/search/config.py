@@ -64,7 +64,8 @@ class FigsConfig:
         "squeeze-excite) or figs_quantized (ReLU6, no 7x7 kernels), for 224 px; with "
         "_96, _32 or (not v3) _16 behind it for these sizes, or (not v3) _160, small "
         "and for detectors; figs_atomnas (kernels only), figs_fbnet (FBNet's stages) "
-        "and figs_widths (3x3 kernels only), for 224 px or with _32.",
+        "and figs_widths (3x3 kernels only), for 224 px or with _32; or a one-shot "
+        "space, e.g. one_shot_32.",
     )
     channel_divisor: int = option(8, "Channel counts are multiples of this.")
     gate: Gate = option(
