@@ -157,19 +157,19 @@ def _scores_per_second() -> dict[str, float]:
 
     from mobilenas_tf.models.compact import build_network
     from mobilenas_tf.models.one_shot_supernet import OneShotSupernet
-    from mobilenas_tf.training.one_shot_scoring import network_answers
+    from mobilenas_tf.training.one_shot_scoring import network_outputs
 
     supernet = OneShotSupernet(_space())
     images, labels = _images(CALIBRATION + SCORED)
-    answers = network_answers(
+    outputs = network_outputs(
         supernet, images[:CALIBRATION], images[CALIBRATION:], chunk=256
     )
     rng = np.random.default_rng(_SEED.value)
     genotypes = [_space().sample(rng) for _ in range(5 * _FRESH.value)]
-    answers(genotypes[0])  # traces
+    outputs(genotypes[0])  # traces
     started = time.perf_counter()
     for genotype in genotypes:
-        answers(genotype)
+        outputs(genotype)
     ours = len(genotypes) / (time.perf_counter() - started)
 
     started = time.perf_counter()

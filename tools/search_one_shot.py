@@ -98,12 +98,12 @@ def main() -> None:
             "name": result.architecture.name,
             "macs": cost.macs,
             "params": cost.params,
-            "inherited_validation_accuracy": result.best.score,
+            "score": result.best.score,
             "front": len(result.front),
             "architecture": str(run.architecture_path),
         },
         f"Found {len(result.front)} networks up to {cost.macs / 1e6:.3f} M "
-        f"multiply-adds, the best {result.best.score:.1%} with inherited weights: "
+        f"multiply-adds, the best with a score of {result.best.score:.3f}: "
         f"{run.architecture_path}, {report}",
     )
 

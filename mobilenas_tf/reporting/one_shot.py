@@ -16,9 +16,8 @@ from mobilenas_tf.reporting.number_format import format_value
 from mobilenas_tf.reporting.tables import data_table
 
 _CAVEAT = (
-    "Accuracies are of inherited weights with batch norms recalibrated, on the images "
-    "that score: they rank networks and are no results. Train a network to know what "
-    "it can do."
+    "With inherited weights and recalibrated batch norms: scores rank networks and are "
+    "no results. Train a network to know what it can do."
 )
 
 
@@ -46,9 +45,9 @@ def one_shot_section(document: Mapping[str, Any]) -> str:
     ]
     charts = (
         line_chart(
-            "Best accuracy by generation",
+            "Best score by generation",
             [Series("best", best, "c1")],
-            quantity="accuracy",
+            quantity="score",
             size=LARGE,
         ),
         line_chart(
@@ -62,6 +61,7 @@ def one_shot_section(document: Mapping[str, Any]) -> str:
     return (
         element("p", None, escape(f"{_sentence(document)} {_CAVEAT}"))
         + scatter
+        + _front_table(document)
         + element("div", {"class": "grid"}, *charts)
         + _turned_off(document["turned_off"])
     )
@@ -73,7 +73,8 @@ def _sentence(document: Mapping[str, Any]) -> str:
     )
     sentence = (
         f"{document['evaluated']:,} networks within {budgets} were scored, of about "
-        f"10^{document['log10_networks']:.1f} that the supernet has left."
+        f"10^{document['log10_networks']:.1f} that the supernet has left: by "
+        f"{document['measure']}."
     )
     tau = document.get("reliability")
     if tau is not None:
@@ -82,6 +83,22 @@ def _sentence(document: Mapping[str, Any]) -> str:
             f" tau of {tau:.2f}: smaller differences than that tells are chance."
         )
     return sentence
+
+
+def _front_table(document: Mapping[str, Any]) -> str:
+    rows = [
+        {
+            "network": f"front/{rank}",
+            **{
+                metric: format_value(metric, cost)
+                for metric, cost in row["costs"].items()
+            },
+            "score": row["score"],
+            "accuracy of the inherited weights": f"{row['accuracy']:.1%}",
+        }
+        for rank, row in enumerate(document["front"])
+    ]
+    return element("div", {"class": "panel"}, data_table(list(rows[0]), rows))
 
 
 def _turned_off(events: Any) -> str:

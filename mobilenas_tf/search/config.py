@@ -327,10 +327,10 @@ class OneShotConfig:
     widen_to: float = option(
         0.4, "Share of the training from which all channel counts are drawn."
     )
-    shrink_by: Literal["accuracy", "angle", "random", "none"] = option(
-        "accuracy",
-        "What turns operations off: the validation accuracy of networks that have "
-        "them, how little their weights have turned, chance, or nothing.",
+    shrink_by: Literal["score", "angle", "random", "none"] = option(
+        "score",
+        "What turns operations off: the scores of networks that have them, how little "
+        "their weights have turned, chance, or nothing.",
     )
     shrink_from: float = option(0.5, "Share of the training at the first turn-offs.")
     shrink_to: float = option(0.8, "Share of the training at the last turn-offs.")
@@ -339,6 +339,11 @@ class OneShotConfig:
     shrink_places: int = option(2, "Places that may lose an operation in a round.")
     calibration_images: int = option(
         256, "Training images that set batch norms' statistics of a scored network."
+    )
+    score_by: Literal["likelihood", "accuracy"] = option(
+        "likelihood",
+        "What a network's score is: the geometric mean of the probabilities that it "
+        "gives the right classes, or its accuracy.",
     )
     score_images: int = option(1024, "Validation images that score a network.")
     population: int = option(32, "Networks of a generation of the evolution.")

@@ -43,21 +43,22 @@ class Journal:
     """Scores of networks in a file, a line each; no network is scored twice.
 
     Genotypes whose networks are equal are one. A last line that was not written whole
-    is dropped.
+    is dropped, and scores of another measure are passed over.
     """
 
-    def __init__(self, path: Path, space: OneShotSpace):
+    def __init__(self, path: Path, space: OneShotSpace, *, measure: str = ""):
         """Reads the file if there is one.
 
         Args:
             path: Of the file.
             space: Whose genotypes it holds.
+            measure: What a score is, in words.
 
         Raises:
             ValueError: If it is the journal of another space, or damaged elsewhere
                 than at its end.
         """
-        self.path, self.space = path, space
+        self.path, self.space, self.measure = path, space, measure
         self.scores: dict[Architecture, float] = {}
         if path.exists():
             for genotype, score in self._read():
@@ -87,14 +88,20 @@ class Journal:
                     f"{self.path}, line {number}, must have a finite score. "
                     f"Received: {score!r}"
                 )
-            yield genotype, float(score)
+            if row.get("measure", "") == self.measure:
+                yield genotype, float(score)
 
-    def score(self, genotype: OneShotGenotype, measure: Score) -> float:
+    def score(self, genotype: OneShotGenotype, tell: Score) -> float:
         """Returns a network's score, measured and written down if it is not known."""
         network = self.space.resolve(genotype)
         if network not in self.scores:
-            score = measure(genotype)
-            row = {"space": self.space.name, "genotype": genotype, "score": score}
+            score = tell(genotype)
+            row = {
+                "space": self.space.name,
+                "measure": self.measure,
+                "genotype": genotype,
+                "score": score,
+            }
             with self.path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             self.scores[network] = score

@@ -104,7 +104,7 @@ def search_supernet(
         seed: Of the evolution.
     """
     scorer = network_scorer(supernet, data, config)
-    journal = Journal(run.path / JOURNAL, space)
+    journal = Journal(run.path / JOURNAL, space, measure=scorer.measure)
     metric = next(iter(budgets))
     generations: list[dict[str, Any]] = []
 
@@ -120,7 +120,7 @@ def search_supernet(
         )
         tqdm.tqdm.write(
             f"generation {number}/{config.generations}: {len(found)} networks, best "
-            f"{front[-1].score:.1%} at {front[-1].costs[metric]:,.4g} {metric}"
+            f"score {front[-1].score:.3f} at {front[-1].costs[metric]:,.4g} {metric}"
         )
 
     found = evolve(
@@ -152,10 +152,17 @@ def search_supernet(
             "metric": metric,
             "budgets": {name: budget for name, (_, budget) in budgets.items()},
             "log10_networks": space.log10_size(),
+            "measure": scorer.measure,
             "evaluated": len(found),
             "reliability": _reliability(scorer, found, seed=seed),
             "generations": generations,
-            "front": [dataclasses.asdict(row) for row in front],
+            "front": [
+                {
+                    **dataclasses.asdict(row),
+                    "accuracy": scorer.accuracy(row.genotype),
+                }
+                for row in front
+            ],
             "turned_off": _turned_off(run),
         },
     )
@@ -175,8 +182,8 @@ def _reliability(
     if count < 3:
         return None
     chosen = [found[int(i)] for i in rng.choice(len(found), count, replace=False)]
-    answers = [scorer.answers(row.genotype) for row in chosen]
-    halves = [[float(np.mean(each[start::2])) for each in answers] for start in (0, 1)]
+    scores = [scorer.image_scores(row.genotype) for row in chosen]
+    halves = [[float(np.mean(each[start::2])) for each in scores] for start in (0, 1)]
     tau = scipy.stats.kendalltau(*halves)
     return float(np.asarray(tau)[0])
 

@@ -112,8 +112,8 @@ def train_supernet(
     def evaluate() -> dict[str, float]:
         left = shrinking.space
         return {
-            "validation_accuracy": scorer(left.widest()),
-            "narrowest_validation_accuracy": scorer(left.narrowest()),
+            "validation_accuracy": scorer.accuracy(left.widest()),
+            "narrowest_validation_accuracy": scorer.accuracy(left.narrowest()),
             "log10_networks": left.log10_size(),
         }
 
@@ -140,6 +140,7 @@ def network_scorer(
         data,
         calibration_images=min(config.calibration_images, data.num_train),
         score_images=config.score_images,
+        score_by=config.score_by,
     )
 
 
@@ -252,7 +253,7 @@ class _Shrinking:
         if config.shrink_by == "random":
             return random_turn_off(self.space, places=config.shrink_places, rng=rng)
         genotypes = [self.space.sample(rng) for _ in range(config.shrink_networks)]
-        score = self.scorer if config.shrink_by == "accuracy" else self._angles()
+        score = self.scorer if config.shrink_by == "score" else self._angles()
         evidence = operation_evidence(
             self.space,
             genotypes,

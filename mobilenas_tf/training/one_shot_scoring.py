@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -14,18 +16,23 @@ from mobilenas_tf.training.data import ClassificationData
 # Images that are run at once, calibration images besides.
 _CHUNK = 256
 
+ScoreBy = Literal["likelihood", "accuracy"]
+
 
 class NetworkScorer:
-    """Tells the validation accuracy of any network of a supernet.
+    """Scores any network of a supernet on validation images, in [0, 1].
+
+    By likelihood a score is the geometric mean of the probabilities that a network
+    gives the right classes, `exp(-cross entropy)`: it ranks better than accuracy, for
+    every image tells how sure a network is, not only whether it is right.
 
     Calibration images run along with every chunk, and all batch norms take their
     statistics: those of a network that was calibrated on them, without a second pass
     and without state.
 
     Attributes:
-        supernet: Whose networks are scored.
         calibration: `[C, S, S, 3]`, the same for all networks.
-        labels: `[N]`, of the images that score.
+        measure: What a score is, in words: scores are comparable if these are equal.
     """
 
     def __init__(
@@ -35,6 +42,7 @@ class NetworkScorer:
         *,
         calibration_images: int,
         score_images: int,
+        score_by: ScoreBy = "likelihood",
     ):
         """Takes the images.
 
@@ -45,6 +53,7 @@ class NetworkScorer:
             calibration_images: How many set the statistics.
             score_images: How many score, at most those there are, rounded down to
                 whole chunks.
+            score_by: See above.
 
         Raises:
             ValueError: If there are fewer validation images than a chunk.
@@ -59,26 +68,42 @@ class NetworkScorer:
                 "validation_share must leave images that score. Received: none"
             )
         images = np.stack([np.asarray(image) for image, _ in pairs[:count]])
-        self.labels = np.array([int(label) for _, label in pairs[:count]])
-        self._answers = network_answers(supernet, self.calibration, images, chunk=chunk)
+        self._labels = np.array([int(label) for _, label in pairs[:count]])
+        self._outputs = network_outputs(supernet, self.calibration, images, chunk=chunk)
+        self._score_by = score_by
+        self.measure = (
+            f"{score_by} on {count} images, {len(self.calibration)} to calibrate"
+        )
 
-    def answers(self, genotype: Mapping[str, Value]) -> np.ndarray:
-        """Returns which images a network tells right, boolean `[N]`."""
-        return self._answers(genotype) == self.labels
+    def image_scores(self, genotype: Mapping[str, Value]) -> np.ndarray:
+        """Returns what each image says for a network, `[N]`: the larger the better.
+
+        Logarithms of probabilities, or whether the network is right.
+        """
+        outputs = self._outputs(genotype)
+        if self._score_by == "likelihood":
+            return outputs[np.arange(len(outputs)), self._labels]
+        return (outputs.argmax(axis=-1) == self._labels).astype(np.float32)
+
+    def accuracy(self, genotype: Mapping[str, Value]) -> float:
+        """Returns a network's accuracy on the images that score, in [0, 1]."""
+        answers = self._outputs(genotype).argmax(axis=-1)
+        return float(np.mean(answers == self._labels))
 
     def __call__(self, genotype: Mapping[str, Value]) -> float:
-        """Returns a network's accuracy on the images that score, in [0, 1]."""
-        return float(np.mean(self.answers(genotype)))
+        """Returns a network's score."""
+        mean = float(np.mean(self.image_scores(genotype), dtype=np.float64))
+        return math.exp(mean) if self._score_by == "likelihood" else mean
 
 
-def network_answers(
+def network_outputs(
     supernet: OneShotSupernet,
     calibration: np.ndarray,
     images: np.ndarray,
     *,
     chunk: int,
 ) -> Callable[[Mapping[str, Value]], np.ndarray]:
-    """Returns a function of a genotype to its network's top-1 classes, `[N]`.
+    """Returns a function of a genotype to its network's log-probabilities, `[N, K]`.
 
     Args:
         supernet: Whose networks they are.
@@ -93,12 +118,12 @@ def network_answers(
     count = len(calibration)
 
     @tf.function(autograph=False)
-    def classes(batch: tf.Tensor, plan: tf.Tensor) -> tf.Tensor:
+    def run(batch: tf.Tensor, plan: tf.Tensor) -> tf.Tensor:
         logits = supernet(batch, plan, normalize=statistics_of_first(count))
-        return tf.argmax(logits[count:], axis=-1)
+        return tf.nn.log_softmax(logits[count:])
 
-    def answer(genotype: Mapping[str, Value]) -> np.ndarray:
+    def outputs(genotype: Mapping[str, Value]) -> np.ndarray:
         plan = tf.constant(supernet.plan_of(genotype))
-        return np.concatenate([np.asarray(classes(x, plan)) for x in together])
+        return np.concatenate([np.asarray(run(x, plan)) for x in together])
 
-    return answer
+    return outputs

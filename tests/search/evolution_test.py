@@ -104,6 +104,16 @@ def test_a_journal_that_is_none_of_this_space_is_refused(tmp_path, line, words):
         Journal(path, SPACE)
 
 
+def test_scores_of_another_measure_are_passed_over(tmp_path):
+    path, genotype = tmp_path / "journal.jsonl", SPACE.widest()
+    for measure, score in (("accuracy", 0.5), ("likelihood", 0.25)):
+        journal = Journal(path, SPACE, measure=measure)
+        assert not journal.scores
+        journal.score(genotype, lambda _, score=score: score)
+    again = Journal(path, SPACE, measure="accuracy")
+    assert list(again.scores.values()) == [0.5]
+
+
 def test_the_front_has_what_none_beats_cheapest_first():
     points = [(3, 0.5), (1, 0.2), (2, 0.5), (4, 0.9), (5, 0.8), (2, 0.4)]
     found = [Scored({"a": i}, s, {"macs": c}) for i, (c, s) in enumerate(points)]

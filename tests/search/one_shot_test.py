@@ -1,3 +1,6 @@
+import dataclasses
+
+import keras
 import numpy as np
 import pytest
 
@@ -62,20 +65,31 @@ def search(path, supernet, left):
 def test_the_supernet_learns_and_sheds_operations(trained):
     path, supernet, left = trained
     scorer = network_scorer(supernet, DATA, CONFIG)
-    assert scorer(left.widest()) > 0.6  # chance is a third
+    assert scorer.accuracy(left.widest()) > 0.6  # chance is a third
     events = read_json(path / "turned_off.json")
     assert [(e["path"], e["operation"]) for e in events] == list(left.turned_off)
     assert len(events) == 2
 
 
 @pytest.mark.slow
-def test_a_score_is_the_accuracy_of_the_recalibrated_network(trained):
+def test_a_score_is_that_of_the_recalibrated_network(trained):
     _, supernet, left = trained
-    scorer = network_scorer(supernet, DATA, CONFIG)
     genotype = left.sample(np.random.default_rng(3))
-    network = inherit_weights(supernet, genotype, np.asarray(scorer.calibration))
+    config = dataclasses.replace(CONFIG, score_by="accuracy")
+    by_accuracy = network_scorer(supernet, DATA, config)
+    by_likelihood = network_scorer(supernet, DATA, CONFIG)
+    network = inherit_weights(supernet, genotype, by_accuracy.calibration)
     accuracy = evaluate_accuracy(class_predictor(network), DATA.validation())
-    assert scorer(genotype) == pytest.approx(accuracy, abs=0.03)
+    assert by_accuracy(genotype) == by_likelihood.accuracy(genotype)
+    assert by_accuracy(genotype) == pytest.approx(accuracy, abs=0.03)
+    logits, labels = zip(
+        *((network(x, training=False), y) for x, y in DATA.validation()), strict=True
+    )
+    entropy = keras.losses.sparse_categorical_crossentropy(
+        np.concatenate(labels), np.concatenate(logits), from_logits=True
+    )
+    likelihood = np.exp(-np.mean(entropy))
+    assert by_likelihood(genotype) == pytest.approx(likelihood, abs=0.01)
 
 
 @pytest.mark.slow
