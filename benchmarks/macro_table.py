@@ -8,13 +8,14 @@ CIFAR-10.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import scipy.stats
 
 from mobilenas_tf.json_io import read_json
-from mobilenas_tf.one_shot_space import IDENTITY, OneShotGenotype, OneShotSpace
+from mobilenas_tf.one_shot_space import IDENTITY, OneShotSpace
 from mobilenas_tf.one_shot_spaces import named_one_shot_space
 from mobilenas_tf.spec import Architecture
 
@@ -26,7 +27,7 @@ _NAMES = (IDENTITY, "k3_e3", "k5_e6")  # by digit of a key
 class TableEntry:
     """One network of the table; accuracy in percent."""
 
-    genotype: OneShotGenotype
+    genotype: Mapping[str, str]
     accuracy: float
     macs: int
     params: int
@@ -34,8 +35,7 @@ class TableEntry:
     @property
     def layers(self) -> int:
         """Blocks that are no identity."""
-        operations = (v for v in self.genotype.values() if isinstance(v, str))
-        return sum(operation != IDENTITY for operation in operations)
+        return sum(operation != IDENTITY for operation in self.genotype.values())
 
 
 def macro_space() -> OneShotSpace:
@@ -54,7 +54,7 @@ def read_table(path: str) -> dict[Architecture, TableEntry]:
     groups: dict[Architecture, list[TableEntry]] = {}
     for key, row in read_json(Path(path)).items():
         names = (_NAMES[int(digit)] for digit in key)
-        genotype = space.complete(dict(zip(paths, names, strict=True)))
+        genotype = dict(zip(paths, names, strict=True))
         entry = TableEntry(genotype, row["mean_acc"], row["flops"], row["params"])
         groups.setdefault(space.resolve(genotype), []).append(entry)
     return {
