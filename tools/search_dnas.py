@@ -49,7 +49,7 @@ def main() -> None:
         )
     )
     space = named_block_space(config.space, num_classes=data.weights.num_classes)
-    table = latency_table()
+    table = latency_table(config.space)
     budget = operator_budget(space, budget_config, table)
     run = open_run_dir(
         run_flags.workdir(),

@@ -44,7 +44,7 @@ def main() -> None:
         num_classes=data.num_classes,
         channel_divisor=config.channel_divisor,
     )
-    table = latency_table()
+    table = latency_table(config.space)
     budget = width_budget(space, budget_config, table)
     check_search(space, config=config, budget=budget, training=settings.training)
     run = open_run_dir(

@@ -52,7 +52,7 @@ def main() -> None:
 
     data = load_classification_data(settings.data, settings.augmentation)
     space = named_one_shot_space(config.space, num_classes=data.num_classes)
-    table = latency_table()
+    table = latency_table(config.space)
     budgets = one_shot_budgets(budget_config, table)
     check_reachable(space, budgets)
     trained = read_supernet(source, space) if source else None

@@ -9,6 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mobilenas_tf.costs.latency_table import (
+    CALL,
+    Conditions,
+    LatencyEntry,
+    LatencyTable,
+    write_latency_table,
+)
 from mobilenas_tf.json_io import read_json, write_json
 from tests.export.small_run import make_run
 from tests.tools.run_binary import Answer, run_binaries
@@ -53,6 +60,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a table that is none": (
         (*DNAS, "--max_ms=1", "--latency_table=no_json.json"),
         r"no_json\.json must be a JSON file\. Received: .*",
+    ),
+    "a table of another space": (
+        (*DNAS, "--max_ms=1", "--latency_table=other.json"),
+        r"latency_table must be of the space fbnet_32; python -m tools\.build_latency_"
+        r"table --space=fbnet_32 measures one\. Received: that of figs_widths_32",
     ),
     "a space of operators that is unknown": (
         ("search_dnas", "--space=fbnet_23", "--max_macs=1e6"),
@@ -261,6 +273,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         photo_path.unlink()
     (folder / "none.tflite").write_text("no model")
     (folder / "no_json.json").write_text("{")
+    table = LatencyTable(
+        "figs_widths_32",
+        Conditions("phone", "LiteRT", "int8", 1),
+        {CALL: LatencyEntry(1.0, 0.0, 3)},
+    )
+    write_latency_table(folder / "other.json", table)
     (folder / "begun").mkdir()
     write_json(folder / "begun" / "config.json", {"tool": "search_figs"})
     document = read_json(make_run(folder / "run") / "architecture.json")
