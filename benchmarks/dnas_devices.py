@@ -12,11 +12,13 @@ Run: python -m benchmarks.dnas_devices --dataset=tfds:cifar10_jpeg --data_dir=DI
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.stats
 from absl import app, flags
 
 from benchmarks import evidence
@@ -52,6 +54,7 @@ NUM_CLASSES = 10
 TYPICAL = 25  # random networks that tell what a budget is under another condition
 CALIBRATION = 20
 TOLERANCE = 0.03
+PRICED = 500  # random networks that compare the tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +92,13 @@ def main(_: Sequence[str]) -> None:
         if home != other
     ]
     print(format_table(list(comparisons[0]), comparisons))
+    prices = _price_rows()
+    print(format_table(list(prices[0]), prices))
     evidence.finish(
         figures={
             "rows": rows,
             "comparisons": comparisons,
+            "prices": prices,
             "budgets_ms": {
                 str(condition): _budget(condition) for condition in CONDITIONS
             },
@@ -139,6 +145,33 @@ def _compare(
             _accuracies(results, home, home), _accuracies(results, other, home)
         ),
     }
+
+
+def _price_rows() -> list[dict[str, Any]]:
+    """Returns how alike the conditions' tables price random networks.
+
+    Where the ranks agree there is little that a search for one could do better.
+    """
+    rng = np.random.default_rng(0)
+    genotypes = [_space(HOME).sample(rng) for _ in range(PRICED)]
+    prices = {}
+    for condition in CONDITIONS:
+        costs = block_costs(_space(condition), _table(condition).network_ms)
+        prices[condition] = np.array([costs.of(each) for each in genotypes])
+    rows = []
+    for one, other in itertools.combinations(CONDITIONS, 2):
+        low, high = np.quantile(prices[other] / prices[one], [0.1, 0.9])
+        spearman = scipy.stats.spearmanr(prices[one], prices[other])
+        rows.append(
+            {
+                "prices under": str(one),
+                "and": str(other),
+                "rank_correlation": float(np.asarray(spearman)[0]),
+                "ratio_10": float(low),
+                "ratio_90": float(high),
+            }
+        )
+    return rows
 
 
 def _accuracies(results: Results, of: Condition, at: Condition) -> list[float]:
