@@ -39,6 +39,7 @@ def main() -> None:
 
     flag_config.import_tensorflow()
     from mobilenas_tf.costs.network import network_cost
+    from mobilenas_tf.reporting.number_format import COST_NAMES, format_value
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.search.evolution import check_reachable
     from mobilenas_tf.search.one_shot import (
@@ -54,7 +55,11 @@ def main() -> None:
     space = named_one_shot_space(config.space, num_classes=data.num_classes)
     table = latency_table(config.space)
     budgets = one_shot_budgets(budget_config, table)
-    check_reachable(space, budgets)
+    for metric, (low, high) in check_reachable(space, budgets).items():
+        print(
+            f"Networks of {space.name} cost {format_value(metric, low)} to "
+            f"{format_value(metric, high)} {COST_NAMES[metric]}."
+        )
     trained = read_supernet(source, space) if source else None
     run = open_run_dir(
         run_flags.workdir(),

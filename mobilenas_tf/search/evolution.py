@@ -166,8 +166,15 @@ def evolve(
     return list(found.values())
 
 
-def check_reachable(space: OneShotSpace, budgets: Budgets) -> None:
-    """Raises a ValueError if no network of the space is within the budgets."""
+def check_reachable(
+    space: OneShotSpace, budgets: Budgets
+) -> dict[str, tuple[float, float]]:
+    """Returns what the smallest and the largest network cost, by metric.
+
+    Raises:
+        ValueError: If no network of the space is within the budgets.
+    """
+    reach = {}
     for metric, (cost, budget) in budgets.items():
         low, high = (
             cost(space.resolve(genotype))
@@ -178,6 +185,8 @@ def check_reachable(space: OneShotSpace, budgets: Budgets) -> None:
                 f"max_{metric} must be at least {low:,.6g}, the smallest network of "
                 f"{space.name} (the largest: {high:,.6g}). Received: {budget:,.6g}"
             )
+        reach[metric] = low, high
+    return reach
 
 
 def pareto_front(found: Sequence[Scored], metric: str) -> list[Scored]:
