@@ -47,7 +47,11 @@ def main() -> None:
         one_shot_budgets,
         search_supernet,
     )
-    from mobilenas_tf.search.one_shot_supernets import read_supernet, train_supernet
+    from mobilenas_tf.search.one_shot_supernets import (
+        TURNED_OFF,
+        read_supernet,
+        train_supernet,
+    )
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
@@ -83,8 +87,10 @@ def main() -> None:
             optimizer=settings.optimizer,
             training=settings.training,
         )
-    elif source and (source / JOURNAL).exists() and not (run.path / JOURNAL).exists():
-        shutil.copy(source / JOURNAL, run.path / JOURNAL)  # of the same supernet
+    elif source:  # of the same supernet
+        for name in (JOURNAL, TURNED_OFF):
+            if (source / name).exists() and not (run.path / name).exists():
+                shutil.copy(source / name, run.path / name)
     supernet, left = trained
     check_reachable(left, budgets)
     result = search_supernet(

@@ -84,6 +84,7 @@ def draw_scatter(
     metric: str,
     legend: str,
     line: Sequence[tuple[float, float]] = (),
+    quantity: str = "accuracy",
 ) -> str:
     """Returns the accuracy of networks over their cost.
 
@@ -93,6 +94,7 @@ def draw_scatter(
         metric: What the cost counts: `macs` or `params`.
         legend: Markup, from `legend_entry`.
         line: `(cost, accuracy)` of the points to join.
+        quantity: What stands for the accuracy, if it is another figure in [0, 1].
     """
     low, high, step = rounded_range(
         [y for network in networks for y in network.accuracies.values()],
@@ -105,7 +107,7 @@ def draw_scatter(
     across = Scale(x_low, x_high, _SCATTER_LEFT, _SCATTER_RIGHT)
     heights = (_SCATTER_FOOT, _SCATTER_FOOT + 34)
     parts = [
-        y_axis(up, step, "accuracy", (_SCATTER_LEFT, _SCATTER_RIGHT)),
+        y_axis(up, step, quantity, (_SCATTER_LEFT, _SCATTER_RIGHT)),
         x_axis(across, metric, heights, COST_NAMES[metric]),
     ]
     joints = [(across.position(x), up.position(y)) for x, y in line]
@@ -119,7 +121,7 @@ def draw_scatter(
         for accuracy in network.accuracies.values()
     ]
     for network in networks:
-        parts += _network_points(network, across, up, metric)
+        parts += _network_points(network, across, up, (metric, quantity))
         labelled = next(iter(network.accuracies.values()))
         point = across.position(network.cost), up.position(labelled)
         place = _free_place(point, network.name, taken)
@@ -129,13 +131,14 @@ def draw_scatter(
 
 
 def _network_points(
-    network: ScatterNetwork, across: Scale, up: Scale, metric: str
+    network: ScatterNetwork, across: Scale, up: Scale, quantities: tuple[str, str]
 ) -> Iterator[str]:
+    metric, quantity = quantities
     x, cost = across.position(network.cost), format_value(metric, network.cost)
     heights = [up.position(accuracy) for accuracy in network.accuracies.values()]
     yield svg_line(x, min(heights), x, max(heights), style=f"link {network.color}")
     for (style, accuracy), y in zip(network.accuracies.items(), heights, strict=True):
-        text = f"{network.name}: {format_value('accuracy', accuracy)}, {cost}"
+        text = f"{network.name}: {format_value(quantity, accuracy)}, {cost}"
         classes = f"point {network.color} {style}".strip()
         point = {"cx": x, "cy": y, "r": 5, "class": classes}
         yield element("circle", point, tooltip(text))

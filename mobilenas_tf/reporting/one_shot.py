@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mobilenas_tf.reporting.charts import LARGE, Series, line_chart
+from mobilenas_tf.reporting.charts import Series, line_chart
 from mobilenas_tf.reporting.comparison_charts import (
     ScatterNetwork,
     draw_scatter,
     legend_entry,
 )
 from mobilenas_tf.reporting.markup import element, escape
-from mobilenas_tf.reporting.number_format import format_value
+from mobilenas_tf.reporting.number_format import COST_NAMES, format_value
 from mobilenas_tf.reporting.tables import data_table
 
 _CAVEAT = (
@@ -34,6 +34,7 @@ def one_shot_section(document: Mapping[str, Any]) -> str:
         metric=metric,
         legend=legend_entry("disc", "none is better in both"),
         line=points,
+        quantity="score",
     )
     best = [
         (float(each["generation"]), float(each["best"]))
@@ -48,13 +49,13 @@ def one_shot_section(document: Mapping[str, Any]) -> str:
             "Best score by generation",
             [Series("best", best, "c1")],
             quantity="score",
-            size=LARGE,
+            over="generation",
         ),
         line_chart(
             "Networks on the front by generation",
             [Series("networks", size, "c3")],
             quantity="networks",
-            size=LARGE,
+            over="generation",
             includes_zero=True,
         ),
     )
@@ -62,14 +63,15 @@ def one_shot_section(document: Mapping[str, Any]) -> str:
         element("p", None, escape(f"{_sentence(document)} {_CAVEAT}"))
         + scatter
         + _front_table(document)
-        + element("div", {"class": "grid"}, *charts)
+        + element("div", {"class": "grid large"}, *charts)
         + _turned_off(document["turned_off"])
     )
 
 
 def _sentence(document: Mapping[str, Any]) -> str:
     budgets = " and ".join(
-        format_value(metric, budget) for metric, budget in document["budgets"].items()
+        f"{format_value(metric, budget)} {COST_NAMES[metric]}"
+        for metric, budget in document["budgets"].items()
     )
     sentence = (
         f"{document['evaluated']:,} networks within {budgets} were scored, of about "
@@ -89,12 +91,9 @@ def _front_table(document: Mapping[str, Any]) -> str:
     rows = [
         {
             "network": f"front/{rank}",
-            **{
-                metric: format_value(metric, cost)
-                for metric, cost in row["costs"].items()
-            },
+            **row["costs"],
             "score": row["score"],
-            "accuracy of the inherited weights": f"{row['accuracy']:.1%}",
+            "accuracy": row["accuracy"],
         }
         for rank, row in enumerate(document["front"])
     ]

@@ -67,16 +67,19 @@ def operation_evidence(
         if not known:
             continue
         best = max(known, key=lambda name, known=known: float(known[name].mean()))
+        spread = _spread_within(list(known.values()))
         for name, group in known.items():
             if name != best:
-                error = np.hypot(_standard_error(group), _standard_error(known[best]))
+                error = spread * np.sqrt(1 / len(group) + 1 / len(known[best]))
                 behind = float(known[best].mean() - group.mean())
                 found.append(Evidence(decision.path, name, best, behind, float(error)))
     return found
 
 
-def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
+def _spread_within(groups: Sequence[np.ndarray]) -> float:
+    """Returns the standard deviation inside groups, pooled: of few networks, too."""
+    squares = sum(float(np.sum((group - group.mean()) ** 2)) for group in groups)
+    return float(np.sqrt(squares / (sum(map(len, groups)) - len(groups))))
 
 
 def to_turn_off(evidence: Sequence[Evidence], *, places: int) -> list[Evidence]:

@@ -33,11 +33,11 @@ DOCUMENT = {
 
 def test_it_says_what_was_searched_and_how_far_ranks_may_be_trusted():
     page = one_shot_section(DOCUMENT)
-    assert "120 networks within 4.000 M were scored" in page
+    assert "120 networks within 4.000 M multiply-adds were scored" in page
     assert "10^8.2" in page and "tau of 0.71" in page
     assert page.count("<svg") == 3
     assert "front/0" in page and "front/1" in page
-    assert "by likelihood on 1024 images." in page and "61.0%" in page
+    assert "by likelihood on 1024 images." in page and "61.00 %" in page
 
 
 def test_every_turn_off_stands_there_with_its_evidence():

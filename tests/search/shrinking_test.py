@@ -62,6 +62,19 @@ def test_operations_of_too_few_networks_are_not_judged():
     assert not any(c.path == PATH and c.operation == "k3_e2" for c in evidence)
 
 
+def test_three_networks_that_happen_to_agree_are_no_sure_case():
+    genotypes, scores, macs = scored(0.0, noise=0.05)
+    alike = [i for i, g in enumerate(genotypes) if g[PATH] == "k3_e2"][:3]
+    rest = [i for i, g in enumerate(genotypes) if g[PATH] != "k3_e2"]
+    for i in alike:
+        scores[i] = 0.1 * np.log(macs[i]) - 0.01
+    evidence = operation_evidence(
+        SPACE, *([each[i] for i in rest + alike] for each in (genotypes, scores, macs))
+    )
+    (case,) = (c for c in evidence if (c.path, c.operation) == (PATH, "k3_e2"))
+    assert case.standard_error == pytest.approx(0.05 / np.sqrt(3), rel=0.2)
+
+
 def test_chance_never_takes_the_last_operation():
     space, rng = SPACE, np.random.default_rng(0)
     for _ in range(20):
