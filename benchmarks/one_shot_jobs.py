@@ -98,7 +98,12 @@ class Trained:
 
 
 def train(
-    config: OneShotConfig, data: ClassificationData, *, seed: int, folder: Path
+    config: OneShotConfig,
+    data: ClassificationData,
+    *,
+    epochs: int,
+    seed: int,
+    folder: Path,
 ) -> Trained:
     """Trains a supernet; one that was trained whole in the folder is read."""
     from mobilenas_tf.json_io import read_json, write_json
@@ -126,10 +131,11 @@ def train(
             gradient_clip_norm=5.0,
         ),
         training=TrainingConfig(
-            epochs=protocol().epochs,
+            epochs=epochs,
             dropout_rate=0.0,
             seed=seed,
             label_smoothing=0.0,
+            checkpoint_every_epochs=max(epochs // 10, 1),
         ),
     )
     seconds = {
@@ -150,6 +156,7 @@ def rank_rows(table: Table, scorer: NetworkScorer) -> list[dict[str, Any]]:
     networks = [entry for band in bands for entry in band]
     measures: dict[str, Callable[[TableEntry], float]] = {
         "supernet": lambda entry: scorer(entry.genotype),
+        "supernet, by accuracy": lambda entry: scorer.accuracy(entry.genotype),
         "multiply-adds": lambda entry: entry.macs,
         "parameters": lambda entry: entry.params,
         "layers": lambda entry: entry.layers,
