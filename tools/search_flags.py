@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -35,25 +36,37 @@ class SearchSettings:
         }
 
 
-def define_search(training: TrainingConfig) -> None:
-    """Defines the flags; `training` has the binary's own defaults."""
+def define_search(training: TrainingConfig, *, leave_out: Sequence[str] = ()) -> None:
+    """Defines the flags.
+
+    Args:
+        training: The binary's own defaults.
+        leave_out: Fields of the training that its supernet does not have.
+    """
     flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
     flag_config.define_flags(AugmentationConfig)
     flag_config.define_flags(OptimizerConfig)
-    flag_config.define_flags(TrainingConfig, defaults=training)
+    flag_config.define_flags(TrainingConfig, defaults=training, leave_out=leave_out)
 
 
-def search_from_flags(image_size_px: int) -> SearchSettings:
+def search_from_flags(
+    image_size_px: int, *, without: Sequence[str] = ()
+) -> SearchSettings:
     """Returns what the flags say, for images of the space's size.
+
+    Args:
+        image_size_px: Of the space.
+        without: Rates of the training that were left out: 0.
 
     Raises:
         ValueError: If values are not allowed or do not go together.
     """
+    fixed: dict[str, Any] = dict.fromkeys(without, 0.0)
     settings = SearchSettings(
         data=flag_config.config_from_flags(DataConfig, image_size_px=image_size_px),
         augmentation=flag_config.config_from_flags(AugmentationConfig),
         optimizer=flag_config.config_from_flags(OptimizerConfig),
-        training=flag_config.config_from_flags(TrainingConfig),
+        training=flag_config.config_from_flags(TrainingConfig, **fixed),
     )
     check_warmup(settings.optimizer, settings.training)
     return settings

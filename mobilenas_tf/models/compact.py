@@ -50,6 +50,7 @@ def build_network(
     layer_set: LayerSet = FUSED,
     gates: Mapping[str, GateFunction] | None = None,
     dropout_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
     batch_norm_momentum: float = 0.99,
 ) -> Any:
     """Returns a Keras model of images `[B, H, W, 3]` in [-1, 1] to the head's outputs.
@@ -64,6 +65,8 @@ def build_network(
             is none) that makes the channels. Masks multiply its scale and offset: as
             all activations map 0 to 0, a mask of 0 leaves an exact 0.
         dropout_rate: Before the classifier, while training.
+        drop_path_rate: Share of images that skip the last block, if it has a residual,
+            while training; of the blocks before it in proportion to their place.
         batch_norm_momentum: Share of the moving statistics that each step keeps.
     """
     image, outputs = connect_network(
@@ -71,6 +74,7 @@ def build_network(
         layer_set=layer_set,
         gates=gates,
         dropout_rate=dropout_rate,
+        drop_path_rate=drop_path_rate,
         batch_norm_momentum=batch_norm_momentum,
     )
     return layer_set.keras.Model(image, outputs, name=architecture.name)
@@ -130,6 +134,7 @@ def connect_network(
     layer_set: LayerSet = FUSED,
     gates: Mapping[str, GateFunction] | None = None,
     dropout_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
     batch_norm_momentum: float = 0.99,
 ) -> tuple[Tensor, Any]:
     """Returns the symbolic image and outputs of `build_network`; arguments as there."""
@@ -140,6 +145,7 @@ def connect_network(
         batch_norm_momentum,
         architecture.batch_norm_epsilon,
         dropout_rate,
+        _drop_path_rates(architecture, drop_path_rate),
     )
     size_px = architecture.image_size_px
     image = layer_set.keras.Input((size_px, size_px, 3), name="image")
@@ -172,6 +178,14 @@ def connect_network(
     if isinstance(architecture.head, Head):
         return image, _classifier(maker, architecture.head, features[0].x)
     return image, build_detection_head(maker, architecture.head, features)
+
+
+def _drop_path_rates(architecture: Architecture, last: float) -> dict[str, float]:
+    """Returns the rates by block, rising in proportion to its place."""
+    paths = [path for path, _, _ in walk_blocks(architecture)]
+    return {
+        path: last * number / len(paths) for number, path in enumerate(paths, start=1)
+    }
 
 
 def _convolution(
@@ -239,6 +253,7 @@ def _inverted_residual(
         written = presence if mask is None else mask * presence
     y = scaled(norm, y, written)
     if block.has_residual:
+        y = maker.drop_path(path, y)
         y = maker.layers.Add(name=layer_name(path, "add"))([features.x, y])
     return FeatureMap(y, mask)
 

@@ -35,6 +35,7 @@ class LayerMaker:
     batch_norm_momentum: float
     batch_norm_epsilon: float
     dropout_rate: float
+    drop_path_rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
     bit_widths: BitWidths | None = None
 
     def for_block(self, path: str, bit_widths: BitWidths | None) -> LayerMaker:
@@ -98,6 +99,19 @@ class LayerMaker:
             return x
         name = layer_name(path, "quantizer")
         return make(self.bit_widths.activations, is_signed=is_signed, name=name)(x)
+
+    def drop_path(self, path: str, x: Tensor) -> Tensor:
+        """Returns x, of some images 0 while training: those skip the block at `path`.
+
+        Source: Huang et al., Deep networks with stochastic depth, arXiv:1603.09382.
+        Differs: an image is dropped, not a batch, and what is left is scaled while
+        training (as EfficientNet's code does).
+        """
+        if not (rate := self.drop_path_rates.get(path, 0.0)):
+            return x
+        one_an_image = (None, 1, 1, 1)
+        name = layer_name(path, "drop_path")
+        return self.layers.Dropout(rate, noise_shape=one_an_image, name=name)(x)
 
     def _weight_bits(self) -> dict[str, int]:
         return (

@@ -85,6 +85,7 @@ def build_supernet_model(
     layer_set: LayerSet = FUSED,
     batch_norm_momentum: float = 0.99,
     dropout_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
     seed: int = 0,
 ) -> Supernet:
     """Builds the supernet of a space.
@@ -95,6 +96,7 @@ def build_supernet_model(
         layer_set: The flavour of the layers.
         batch_norm_momentum: Share of the moving statistics that each step keeps.
         dropout_rate: Before the classifier, while training.
+        drop_path_rate: Of the last block, while training.
         seed: Seed of all gates' noise.
     """
     gates = {
@@ -121,6 +123,7 @@ def build_supernet_model(
         layer_set=layer_set,
         gates={path: shared(path, gate) for path, gate in gates.items()},
         dropout_rate=dropout_rate,
+        drop_path_rate=drop_path_rate,
         batch_norm_momentum=batch_norm_momentum,
     )
     model = keras.Model(image, outputs, name=space.supernet.name)

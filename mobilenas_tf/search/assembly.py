@@ -63,6 +63,7 @@ class SearchAssembly:
             gate_factory(self.config),
             batch_norm_momentum=self.training.batch_norm_momentum,
             dropout_rate=self.training.dropout_rate,
+            drop_path_rate=self.training.drop_path_rate,
             seed=1000 * self.training.seed,
         )
 

@@ -232,6 +232,11 @@ class TrainingConfig:
     dropout_rate: float = option(
         0.1, "Share of features dropped before the last layer."
     )
+    drop_path_rate: float = option(
+        0.0,
+        "Share of images that skip the last block; of the others with a residual "
+        "connection in proportion to their place (stochastic depth).",
+    )
     batch_norm_momentum: float = option(
         0.97,
         "Share of its running statistics that batch normalization keeps each step. "
@@ -246,7 +251,10 @@ class TrainingConfig:
         for field in ("epochs", "checkpoint_every_epochs"):
             value = getattr(self, field)
             require(value >= 1, "at least 1", field, value)
-        for field in ("label_smoothing", "dropout_rate", "batch_norm_momentum"):
+        for field in (
+            *("label_smoothing", "dropout_rate", "drop_path_rate"),
+            "batch_norm_momentum",
+        ):
             value = getattr(self, field)
             require(0 <= value < 1, "in [0, 1)", field, value)
         require(self.seed >= 0, "0 or more", "seed", self.seed)

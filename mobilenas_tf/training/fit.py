@@ -50,6 +50,7 @@ def train_network(
     network = build_network(
         architecture,
         dropout_rate=training.dropout_rate,
+        drop_path_rate=training.drop_path_rate,
         batch_norm_momentum=training.batch_norm_momentum,
     )
     if initialize is not None:

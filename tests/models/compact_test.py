@@ -211,6 +211,30 @@ def test_dropout_works_in_training_only():
     assert np.any(first != without)
 
 
+def test_some_images_skip_blocks_with_a_residual_while_training():
+    block = InvertedResidual(4, _KERNELS, has_residual=True)
+    first = dataclasses.replace(block, has_residual=False)
+    architecture = Architecture(
+        "deep", 8, Convolution(4), (Stage((first, block, block, block)),), Head(3)
+    )
+    network = build_network(architecture, drop_path_rate=0.8)
+    rates = {
+        layer.name: layer.rate
+        for layer in network.layers
+        if isinstance(layer, keras.layers.Dropout)
+    }
+    assert rates == pytest.approx(
+        {f"stage1.block{n}.drop_path": 0.2 * (n + 1) for n in (1, 2, 3)}
+    )
+    layer = network.get_layer("stage1.block3.drop_path")
+    x = np.ones((1000, 2, 2, 4), np.float32)
+    dropped = np.array(layer(x, training=True)).reshape(1000, -1)
+    assert np.all(dropped == dropped[:, :1])  # whole images
+    assert set(np.unique(dropped.round(4))) == {0.0, 5.0}
+    assert np.mean(dropped == 0) == pytest.approx(0.8, abs=0.05)
+    np.testing.assert_array_equal(np.array(layer(x)), x)
+
+
 def test_batch_norms_get_momentum_and_epsilon():
     architecture = one_block(InvertedResidual(8, _KERNELS), batch_norm_epsilon=0.02)
     network = build_network(architecture, batch_norm_momentum=0.8)
