@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Imports point to a lower layer, or stay in their own. A new module gets its line here.
 LAYERS = {
     "mobilenas_tf.block_space": 0,
+    "mobilenas_tf.decisions": 0,
     "mobilenas_tf.detection_spec": 0,
     "mobilenas_tf.names": 0,
     "mobilenas_tf.one_shot_space": 0,
