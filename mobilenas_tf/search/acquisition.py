@@ -271,7 +271,7 @@ class _Phase:
         schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
         self.optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
         self.optimizer.build(self.variables)
-        self._run: Callable[..., None] | None = None
+        self._run: Any = None  # traced at the first run
 
     def run(self, *batch: Tensor) -> None:
         """Takes all steps; batches may have other lengths without another trace."""
