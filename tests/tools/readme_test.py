@@ -117,6 +117,8 @@ def _with_imported_scripts(name: str) -> str:
     """Returns the text of an evidence script and of those whose flags it takes over."""
     source = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
     imported = re.findall(r"^from benchmarks\.(\w+) import", source, re.MULTILINE)
+    for names in re.findall(r"^from benchmarks import (.+)", source, re.MULTILINE):
+        imported += names.split(", ")
     return "".join([source, *map(_with_imported_scripts, imported)])
 
 
