@@ -162,7 +162,7 @@ def _scores_per_second() -> dict[str, float]:
     supernet = OneShotSupernet(_space())
     images, labels = _images(CALIBRATION + SCORED)
     outputs = network_outputs(
-        supernet, images[:CALIBRATION], images[CALIBRATION:], chunk=256
+        supernet, images[:CALIBRATION], images[CALIBRATION:], chunk=1024
     )
     rng = np.random.default_rng(_SEED.value)
     genotypes = [_space().sample(rng) for _ in range(5 * _FRESH.value)]

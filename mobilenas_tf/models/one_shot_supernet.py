@@ -173,17 +173,27 @@ def planned_places(plan: Tensor) -> Tensor:
 
 def batch_statistics(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     """Returns x normalised by the batch's mean and variance."""
-    result = tf.raw_ops.FusedBatchNormV3(
+    return _batch_norm(x, scale, offset).y
+
+
+def _batch_norm(
+    x: Tensor,
+    scale: Tensor,
+    offset: Tensor,
+    statistics: tuple[Tensor, Tensor] | None = None,
+) -> Any:
+    """Returns TensorFlow's fused batch norm, by given statistics or the batch's."""
+    mean, variance = statistics or (tf.zeros((0,)), tf.zeros((0,)))
+    return tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=scale,
         offset=offset,
-        mean=tf.zeros((0,)),
-        variance=tf.zeros((0,)),
+        mean=mean,
+        variance=variance,
         epsilon=EPSILON,
         exponential_avg_factor=1.0,
-        is_training=True,
+        is_training=statistics is None,
     )
-    return result.y
 
 
 def statistics_of_first(count: Tensor) -> Normalize:
@@ -194,8 +204,12 @@ def statistics_of_first(count: Tensor) -> Normalize:
     """
 
     def normalize(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-        mean, variance = tf.nn.moments(x[:count], axes=(0, 1, 2))
-        return normalized_by(x, mean, variance, scale, offset)
+        first = x[:count]
+        seen = _batch_norm(first, scale, offset)
+        # Its variance divides by one less than the values that there are.
+        values = tf.cast(tf.size(first) / tf.shape(first)[-1], x.dtype)
+        variance = seen.batch_variance * (values - 1) / values
+        return _batch_norm(x, scale, offset, (seen.batch_mean, variance)).y
 
     return normalize
 

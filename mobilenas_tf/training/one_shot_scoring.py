@@ -13,8 +13,9 @@ from mobilenas_tf.models.one_shot_supernet import OneShotSupernet, statistics_of
 from mobilenas_tf.one_shot_space import Value
 from mobilenas_tf.training.data import ClassificationData
 
-# Images that are run at once, calibration images besides.
-_CHUNK = 256
+# Images of 32 px that are run at once, of larger ones fewer; calibration images besides,
+# which cost their time with every chunk.
+_CHUNK, _LEAST_CHUNK = 1024, 256
 
 ScoreBy = Literal["likelihood", "accuracy"]
 
@@ -51,28 +52,27 @@ class NetworkScorer:
             data: Calibration images come from its training split, not augmented, those
                 that score from its validation split, the first ones.
             calibration_images: How many set the statistics.
-            score_images: How many score, at most those there are, rounded down to
-                whole chunks.
+            score_images: How many score, at most those there are.
             score_by: See above.
 
         Raises:
-            ValueError: If there are fewer validation images than a chunk.
+            ValueError: If there are no validation images.
         """
         self.supernet = supernet
         self.calibration = data.calibration_images(calibration_images)
         pairs = list(data.validation().unbatch().take(score_images))
-        chunk = min(_CHUNK, len(pairs))
-        count = len(pairs) // max(chunk, 1) * chunk
-        if count == 0:
+        if not pairs:
             raise ValueError(
-                "validation_share must leave images that score. Received: none"
+                "validation_fraction must leave images that score. Received: none"
             )
-        images = np.stack([np.asarray(image) for image, _ in pairs[:count]])
-        self._labels = np.array([int(label) for _, label in pairs[:count]])
+        images = np.stack([np.asarray(image) for image, _ in pairs])
+        self._labels = np.array([int(label) for _, label in pairs])
+        share = (32 / images.shape[1]) ** 2
+        chunk = min(max(int(_CHUNK * share), _LEAST_CHUNK), _CHUNK)
         self._outputs = network_outputs(supernet, self.calibration, images, chunk=chunk)
         self._score_by = score_by
         self.measure = (
-            f"{score_by} on {count} images, {len(self.calibration)} to calibrate"
+            f"{score_by} on {len(images)} images, {len(self.calibration)} to calibrate"
         )
 
     def image_scores(self, genotype: Mapping[str, Value]) -> np.ndarray:
@@ -108,7 +108,7 @@ def network_outputs(
     Args:
         supernet: Whose networks they are.
         calibration: `[C, S, S, 3]`; they run along with every chunk.
-        images: `[N, S, S, 3]`, N a multiple of the chunk.
+        images: `[N, S, S, 3]`.
         chunk: Images that are run at once, calibration images besides.
     """
     together = [
@@ -117,10 +117,18 @@ def network_outputs(
     ]
     count = len(calibration)
 
-    @tf.function(autograph=False)
-    def run(batch: tf.Tensor, plan: tf.Tensor) -> tf.Tensor:
+    def log_probabilities(batch: tf.Tensor, plan: tf.Tensor) -> tf.Tensor:
         logits = supernet(batch, plan, normalize=statistics_of_first(count))
         return tf.nn.log_softmax(logits[count:])
+
+    run = tf.function(
+        log_probabilities,
+        input_signature=[
+            tf.TensorSpec([None, *images.shape[1:]], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+        ],
+        autograph=False,
+    )
 
     def outputs(genotype: Mapping[str, Value]) -> np.ndarray:
         plan = tf.constant(supernet.plan_of(genotype))
