@@ -13,8 +13,8 @@ from mobilenas_tf.models.one_shot_supernet import OneShotSupernet, statistics_of
 from mobilenas_tf.one_shot_space import Value
 from mobilenas_tf.training.data import ClassificationData
 
-# Images of 32 px that are run at once, of larger ones fewer; calibration images besides,
-# which cost their time with every chunk.
+# Images of 32 px that are run at once, of larger ones fewer. Calibration images run
+# along, so that they cost their time with every chunk.
 _CHUNK, _LEAST_CHUNK = 1024, 256
 
 ScoreBy = Literal["likelihood", "accuracy"]
