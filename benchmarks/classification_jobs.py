@@ -19,7 +19,6 @@ from benchmarks.jobs import one_thread
 from benchmarks.timed_search import timed_search
 from mobilenas_tf.block_spaces import TABLES as BLOCK_TABLES
 from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.one_shot_spaces import SPACES as ONE_SHOT_SPACES
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.spaces import named_space, space_image_size
 from mobilenas_tf.spec import Architecture
@@ -83,8 +82,6 @@ class Protocol:
 
 def image_size_px(space: str) -> int:
     """Returns the side of the images of a space of whatever kind."""
-    if space in ONE_SHOT_SPACES:
-        return ONE_SHOT_SPACES[space](2).image_size_px
     if space in BLOCK_TABLES:
         return BLOCK_TABLES[space]().image_size_px
     return space_image_size(space)

@@ -19,14 +19,13 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import evidence
-from benchmarks.macro_table import TableEntry, macro_space, read_table
+from benchmarks.macro_table import Table, TableEntry, macro_space, the_table
 from benchmarks.paired import paired_difference
 from mobilenas_tf.one_shot_space import OneShotGenotype
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.evolution import Journal, evolve
 from mobilenas_tf.spec import Architecture
 
-_TABLE = flags.DEFINE_string("table", None, "JSON file of the table.", required=True)
 _EVALUATIONS = flags.DEFINE_integer("evaluations", 200, "Distinct ones of a run.", 20)
 _RUNS = flags.DEFINE_integer("runs", 30, "Of each method.", 2)
 
@@ -37,14 +36,13 @@ OPTUNA = "Optuna's NSGA-II"
 # Where the hypervolume ends: the table's lowest accuracy and largest network.
 _LOWEST_ACCURACY = 45.36
 
-Table = dict[Architecture, TableEntry]
 # (table, evaluations, seed) -> what was seen, in order
 Method = Callable[[Table, int, int], list[TableEntry]]
 
 
 def main(_: Sequence[str]) -> None:
     """Runs all methods, prints the table and one JSON object."""
-    table = read_table(_TABLE.value)
+    table = the_table()
     volumes = {
         name: [
             hypervolume(method(table, _EVALUATIONS.value, seed), table)

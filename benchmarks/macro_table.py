@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import scipy.stats
+from absl import flags
 
 from mobilenas_tf.json_io import read_json
 from mobilenas_tf.one_shot_space import IDENTITY, OneShotSpace
 from mobilenas_tf.one_shot_spaces import named_one_shot_space
 from mobilenas_tf.spec import Architecture
+
+_TABLE = flags.DEFINE_string("table", None, "JSON file of the table.", required=True)
 
 NUM_CLASSES = 10
 _NAMES = (IDENTITY, "k3_e3", "k5_e6")  # by digit of a key
@@ -38,12 +41,20 @@ class TableEntry:
         return sum(operation != IDENTITY for operation in self.genotype.values())
 
 
+Table = dict[Architecture, TableEntry]
+
+
+def the_table() -> Table:
+    """Returns the table that `--table` names; see `read_table`."""
+    return read_table(_TABLE.value)
+
+
 def macro_space() -> OneShotSpace:
     """Returns the table's space."""
     return named_one_shot_space("nas_bench_macro", num_classes=NUM_CLASSES)
 
 
-def read_table(path: str) -> dict[Architecture, TableEntry]:
+def read_table(path: str) -> Table:
     """Returns the distinct networks; of keys that give the same one, the mean.
 
     Raises:

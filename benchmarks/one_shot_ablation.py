@@ -31,7 +31,7 @@ from benchmarks.jobs import (
     seeds,
     workdir,
 )
-from benchmarks.macro_table import read_table
+from benchmarks.macro_table import the_table
 from benchmarks.paired import paired_difference
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.config import OneShotConfig
@@ -62,8 +62,12 @@ ARMS: dict[str, Mapping[str, Any]] = {
     "kernels of their own": {"has_shared_kernels": False},
 }
 KEYS = ("tau", "tau_by_accuracy", "tau_over_all", "regret", "cpu_seconds")
-# What the paired differences are of: the larger the better.
-FIGURES = ("tau", "negative regret", "negative minutes")
+# What the paired differences are of, the larger the better: a key times a factor.
+FIGURES = {
+    "tau": ("tau", 1.0),
+    "negative regret": ("regret", -1.0),
+    "negative minutes": ("cpu_seconds", -1 / 60),
+}
 
 
 def main(_: Sequence[str]) -> None:
@@ -83,12 +87,15 @@ def main(_: Sequence[str]) -> None:
             "whole against": arm,
             "of": figure,
             **paired_difference(
-                _values(by_arm["whole"], figure), _values(runs, figure)
+                *(
+                    [factor * run[key] for run in each]
+                    for each in (by_arm["whole"], runs)
+                )
             ),
         }
         for arm, runs in by_arm.items()
         if arm != "whole"
-        for figure in FIGURES
+        for figure, (key, factor) in FIGURES.items()
     ]
     print(format_table(list(differences[0]), differences))
     evidence.finish(
@@ -96,25 +103,15 @@ def main(_: Sequence[str]) -> None:
         settings=_settings() | {"seeds": len(seeds())},
         targets=[
             evidence.target(
-                f"mean {figure} of the whole against {arm}",
+                f"mean {row['of']} of the whole against {row['whole against']}",
                 row["mean"],
                 0.0,
                 at_most=False,
             )
-            for arm in ("without shrinking", "random shrinking")
-            for figure in FIGURES
             for row in differences
-            if (row["whole against"], row["of"]) == (arm, figure)
+            if row["whole against"] in ("without shrinking", "random shrinking")
         ],
     )
-
-
-def _values(runs: Sequence[Mapping[str, Any]], figure: str) -> list[float]:
-    key = {"negative regret": "regret", "negative minutes": "cpu_seconds"}.get(figure)
-    if key is None:
-        return [run[figure] for run in runs]
-    scale = 60 if key == "cpu_seconds" else 1
-    return [-run[key] / scale for run in runs]
 
 
 def _name(arm: str, seed: int) -> str:
@@ -149,7 +146,7 @@ def _work(job: Job, _: Mapping[str, Any]) -> dict[str, Any]:
     if job.settings["arm"] == ONE_A_STEP:
         epochs *= NETWORKS
     trained = one_shot_jobs.train(config, data, epochs=epochs, seed=seed, folder=folder)
-    table = read_table(one_shot_jobs.table_path())
+    table = the_table()
     by_supernet, by_accuracy = one_shot_jobs.rank_rows(table, trained.scorer)[:2]
     regret = one_shot_jobs.regret_row(_CAP.value, table, trained, config, folder)
     return {

@@ -16,10 +16,10 @@ import numpy as np
 from absl import flags
 
 from benchmarks.classification_jobs import protocol
-from benchmarks.macro_table import TableEntry, banded, macro_space, mean_tau
+from benchmarks.macro_table import Table, TableEntry, banded, macro_space, mean_tau
 from mobilenas_tf.one_shot_space import OneShotGenotype, OneShotSpace
 from mobilenas_tf.search.config import OneShotConfig
-from mobilenas_tf.spec import Architecture, round_channels
+from mobilenas_tf.spec import round_channels
 from mobilenas_tf.training.config import (
     AugmentationConfig,
     OptimizerConfig,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from mobilenas_tf.training.data import ClassificationData
     from mobilenas_tf.training.one_shot_scoring import NetworkScorer
 
-_TABLE = flags.DEFINE_string("table", None, "JSON file of the table.", required=True)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size_px", 16, "Of the supernet.", 8)
 _RATIO = flags.DEFINE_float("channel_ratio", 1.0, "Of the supernet's channels.", 0.1)
 _PER_BAND = flags.DEFINE_integer("per_band", 12, "Networks of each band.", 3)
@@ -39,13 +38,6 @@ flags.FLAGS.set_default("space", "nas_bench_macro")
 
 BAND = 5e6  # multiply-adds
 LOOK_UPS = 50
-
-Table = dict[Architecture, TableEntry]
-
-
-def table_path() -> str:
-    """Returns the file of the table."""
-    return _TABLE.value
 
 
 def settings() -> dict[str, Any]:
@@ -154,9 +146,10 @@ def rank_rows(table: Table, scorer: NetworkScorer) -> list[dict[str, Any]]:
     """
     bands = banded(list(table.values()), width=BAND, per_band=_PER_BAND.value, seed=0)
     networks = [entry for band in bands for entry in band]
+    evaluated = {id(entry): scorer.evaluate(entry.genotype) for entry in networks}
     measures: dict[str, Callable[[TableEntry], float]] = {
-        "supernet": lambda entry: scorer(entry.genotype),
-        "supernet, by accuracy": lambda entry: scorer.accuracy(entry.genotype),
+        "supernet": lambda entry: evaluated[id(entry)][0],
+        "supernet, by accuracy": lambda entry: evaluated[id(entry)][1],
         "multiply-adds": lambda entry: entry.macs,
         "parameters": lambda entry: entry.params,
         "layers": lambda entry: entry.layers,

@@ -2,9 +2,9 @@
 
 On NAS-Bench-Macro's 3,969 distinct networks: trained on n of them, judged by Kendall's
 tau on all others, against the same networks without pre-training (with the statistics
-among their inputs, and without), ridge regression on
-one-hot features, a Gaussian process on these and the logarithm of multiply-adds
-(scikit-learn), and multiply-adds alone. All of a split see the same examples.
+among their inputs, and without), ridge regression on one-hot features, a Gaussian
+process on these and the logarithm of multiply-adds (scikit-learn), and multiply-adds
+alone. All of a split see the same examples.
 
 Run: python -m benchmarks.predictor_nas_bench_macro --table=nas-bench-macro_cifar10.json
 """
@@ -21,12 +21,11 @@ from absl import app, flags
 
 from benchmarks import evidence
 from benchmarks.jobs import one_thread
-from benchmarks.macro_table import macro_space, read_table
+from benchmarks.macro_table import macro_space, the_table
 from benchmarks.paired import paired_difference
 from mobilenas_tf.decisions import Options, choice_features
 from mobilenas_tf.reporting.terminal import format_table
 
-_TABLE = flags.DEFINE_string("table", None, "JSON file of the table.", required=True)
 _COUNTS = flags.DEFINE_list("counts", ["20", "50", "100", "200"], "Examples.")
 _SPLITS = flags.DEFINE_integer("splits", 10, "Of each count.", 2)
 
@@ -102,7 +101,7 @@ def _targets(
 
 def _networks() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns one-hot features, standardised log statistics, and accuracies."""
-    table = list(read_table(_TABLE.value).values())
+    table = list(the_table().values())
     decisions = [
         Options(decision.path, decision.values) for decision in macro_space().decisions
     ]

@@ -19,7 +19,7 @@ from absl import app, flags
 from benchmarks import evidence, one_shot_jobs
 from benchmarks.classification_jobs import protocol
 from benchmarks.jobs import workdir
-from benchmarks.macro_table import read_table
+from benchmarks.macro_table import the_table
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.config import OneShotConfig
 
@@ -37,11 +37,7 @@ MIN_TAU, MAX_REGRET, MAX_MINUTES = 0.60, 0.2, 60.0
 
 def main(_: Sequence[str]) -> None:
     """Trains, scores, searches, prints the tables and one JSON object."""
-    table, config, folder = (
-        read_table(one_shot_jobs.table_path()),
-        _config(),
-        workdir() / "supernet",
-    )
+    table, config, folder = the_table(), _config(), workdir() / "supernet"
     data = one_shot_jobs.load_data(seed=0)
     trained = one_shot_jobs.train(
         config, data, epochs=protocol().epochs, seed=0, folder=folder

@@ -25,7 +25,6 @@ from tools.latency_flags import define_latency_table, latency_table
 from tools.search_flags import define_search, search_from_flags
 
 SEARCH_TRAINING = TrainingConfig(epochs=15, dropout_rate=0.0)
-MISSING = ("drop_path_rate",)  # in the supernet
 
 
 def main() -> None:
@@ -33,7 +32,7 @@ def main() -> None:
     config = flag_config.config_from_flags(DnasConfig)
     budget_config = flag_config.config_from_flags(OperatorBudgetConfig)
     image_size_px = lookup("space", config.space, TABLES)().image_size_px
-    settings = search_from_flags(image_size_px, without=MISSING)
+    settings = search_from_flags(image_size_px)
 
     flag_config.import_tensorflow()
     from mobilenas_tf.costs.bit_widths import bit_costs
@@ -103,7 +102,7 @@ def main() -> None:
 define_latency_table()
 flag_config.define_flags(DnasConfig)
 flag_config.define_flags(OperatorBudgetConfig)
-define_search(SEARCH_TRAINING, leave_out=MISSING)
+define_search(SEARCH_TRAINING, leave_out=("drop_path_rate",))
 run_flags.define_workdir("runs/search_dnas")
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def define_search(training: TrainingConfig, *, leave_out: Sequence[str] = ()) ->
 
     Args:
         training: The binary's own defaults.
-        leave_out: Fields of the training that its supernet does not have.
+        leave_out: Rates of the training that its supernet does not have.
     """
     flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
     flag_config.define_flags(AugmentationConfig)
@@ -49,19 +49,19 @@ def define_search(training: TrainingConfig, *, leave_out: Sequence[str] = ()) ->
     flag_config.define_flags(TrainingConfig, defaults=training, leave_out=leave_out)
 
 
-def search_from_flags(
-    image_size_px: int, *, without: Sequence[str] = ()
-) -> SearchSettings:
+def search_from_flags(image_size_px: int) -> SearchSettings:
     """Returns what the flags say, for images of the space's size.
 
-    Args:
-        image_size_px: Of the space.
-        without: Rates of the training that were left out: 0.
+    Rates of the training that were left out are 0.
 
     Raises:
         ValueError: If values are not allowed or do not go together.
     """
-    fixed: dict[str, Any] = dict.fromkeys(without, 0.0)
+    fixed: dict[str, Any] = {
+        field.name: 0.0
+        for field in dataclasses.fields(TrainingConfig)
+        if field.name not in flags.FLAGS
+    }
     settings = SearchSettings(
         data=flag_config.config_from_flags(DataConfig, image_size_px=image_size_px),
         augmentation=flag_config.config_from_flags(AugmentationConfig),

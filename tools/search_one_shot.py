@@ -27,7 +27,6 @@ from tools.latency_flags import define_latency_table, latency_table
 from tools.search_flags import define_search, search_from_flags
 
 SEARCH_TRAINING = TrainingConfig(epochs=20, dropout_rate=0.0)
-MISSING = ("dropout_rate", "drop_path_rate")  # in the supernet
 
 
 def main() -> None:
@@ -35,7 +34,7 @@ def main() -> None:
     config = flag_config.config_from_flags(OneShotConfig)
     budget_config = flag_config.config_from_flags(OneShotBudgetConfig)
     image_size_px = lookup("space", config.space, SPACES)(2).image_size_px
-    settings = search_from_flags(image_size_px, without=MISSING)
+    settings = search_from_flags(image_size_px)
     source = flags.FLAGS.supernet and Path(flags.FLAGS.supernet)
 
     flag_config.import_tensorflow()
@@ -126,7 +125,7 @@ flags.DEFINE_string(
 define_latency_table()
 flag_config.define_flags(OneShotConfig)
 flag_config.define_flags(OneShotBudgetConfig)
-define_search(SEARCH_TRAINING, leave_out=MISSING)
+define_search(SEARCH_TRAINING, leave_out=("dropout_rate", "drop_path_rate"))
 run_flags.define_workdir("runs/search_one_shot")
 
 if __name__ == "__main__":

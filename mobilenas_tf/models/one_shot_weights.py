@@ -13,6 +13,7 @@ from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.network_io import network_weights
 from mobilenas_tf.models.one_shot_supernet import (
     OneShotSupernet,
+    moments,
     normalized_by,
     planned_places,
 )
@@ -40,9 +41,9 @@ def inherit_weights(
     norms: list[tuple[Tensor, ...]] = []
 
     def calibrate(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-        mean, variance = tf.nn.moments(x, axes=(0, 1, 2))
-        norms.append((scale, offset, mean, variance))
-        return normalized_by(x, mean, variance, scale, offset)
+        statistics = moments(x)
+        norms.append((scale, offset, *statistics))
+        return normalized_by(x, statistics, scale, offset)
 
     supernet(tf.constant(images), tf.constant(plan), normalize=calibrate)
     kernels = _kernels(supernet, plan)

@@ -172,7 +172,10 @@ class NeuralAcquisition:
             layer.reset(rng)
 
     def _encoder_values(self) -> list[np.ndarray]:
-        return [np.array(v) for layer in self._encoder for v in layer.weights]
+        return [np.array(variable) for variable in self._encoder_variables()]
+
+    def _encoder_variables(self) -> list[keras.Variable]:
+        return [variable for layer in self._encoder for variable in layer.weights]
 
     def pretrain(self, architectures: np.ndarray, statistics: np.ndarray) -> float:
         """Teaches the encoder the statistics of architectures that nobody trained.
@@ -211,8 +214,9 @@ class NeuralAcquisition:
             )
         self._mean, self._spread = float(y.mean()), float(y.std()) or 1.0
         self._reset([*self._head, *self._linear])
-        variables = [v for layer in self._encoder for v in layer.weights]
-        for variable, value in zip(variables, self._encoder_start, strict=True):
+        for variable, value in zip(
+            self._encoder_variables(), self._encoder_start, strict=True
+        ):
             variable.assign(value)
         y = (y - self._mean) / self._spread
         batch = [_tensor(part) for part in (*examples.parts(), y)]

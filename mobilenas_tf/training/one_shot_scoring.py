@@ -80,20 +80,27 @@ class NetworkScorer:
 
         Logarithms of probabilities, or whether the network is right.
         """
-        outputs = self._outputs(genotype)
+        return self._image_scores(self._outputs(genotype))
+
+    def _image_scores(self, outputs: np.ndarray) -> np.ndarray:
         if self._score_by == "likelihood":
             return outputs[np.arange(len(outputs)), self._labels]
         return (outputs.argmax(axis=-1) == self._labels).astype(np.float32)
 
+    def evaluate(self, genotype: Mapping[str, Value]) -> tuple[float, float]:
+        """Returns a network's score and its accuracy, each in [0, 1]."""
+        outputs = self._outputs(genotype)
+        mean = float(np.mean(self._image_scores(outputs), dtype=np.float64))
+        score = math.exp(mean) if self._score_by == "likelihood" else mean
+        return score, float(np.mean(outputs.argmax(axis=-1) == self._labels))
+
     def accuracy(self, genotype: Mapping[str, Value]) -> float:
         """Returns a network's accuracy on the images that score, in [0, 1]."""
-        answers = self._outputs(genotype).argmax(axis=-1)
-        return float(np.mean(answers == self._labels))
+        return self.evaluate(genotype)[1]
 
     def __call__(self, genotype: Mapping[str, Value]) -> float:
         """Returns a network's score."""
-        mean = float(np.mean(self.image_scores(genotype), dtype=np.float64))
-        return math.exp(mean) if self._score_by == "likelihood" else mean
+        return self.evaluate(genotype)[0]
 
 
 def network_outputs(
