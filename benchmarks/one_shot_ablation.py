@@ -61,7 +61,7 @@ ARMS: dict[str, Mapping[str, Any]] = {
     "shrinking by angles": {"shrink_by": "angle"},
     "kernels of their own": {"has_shared_kernels": False},
 }
-KEYS = ("tau", "tau_by_accuracy", "tau_over_all", "regret", "cpu_seconds")
+KEYS = ("tau", "accuracy_tau", "tau_over_all", "regret", "cpu_seconds")
 # What the paired differences are of, the larger the better: a key times a factor.
 FIGURES = {
     "tau": ("tau", 1.0),
@@ -151,7 +151,7 @@ def _work(job: Job, _: Mapping[str, Any]) -> dict[str, Any]:
     regret = one_shot_jobs.regret_row(_CAP.value, table, trained, config, folder)
     return {
         "tau": by_supernet["mean tau in bands"],
-        "tau_by_accuracy": by_accuracy["mean tau in bands"],
+        "accuracy_tau": by_accuracy["mean tau in bands"],
         "tau_over_all": by_supernet["tau over all"],
         "regret": regret["evolution"],
         "turned_off": trained.left.turned_off,
