@@ -78,6 +78,22 @@ def first_step(x, *, highest: int):
     return ops.maximum(step, LEAST_STEP)
 
 
+def kernel_step_range(kernel, *, highest: int):
+    """Returns the least and the largest step that a kernel's training may come to.
+
+    With the largest size m of a weight and the highest integer Q, `m / 4Q` (all but the
+    smallest weights are cut off) and `min(2 / Q, 1) m`. One update with a large step
+    rounds all weights to 0: no gradient leads back from there, and the network stays
+    at chance.
+
+    Args:
+        kernel: Of any shape.
+        highest: The highest integer, Q.
+    """
+    largest = ops.maximum(ops.max(ops.abs(kernel)), highest * LEAST_STEP)
+    return largest / (4 * highest), largest * min(2 / highest, 1.0)
+
+
 class StepQuantizer(keras.layers.Layer):
     """Rounds to integers of few bits times a learned step.
 
@@ -90,7 +106,8 @@ class StepQuantizer(keras.layers.Layer):
     a kernel's by `1 / (sqrt(N) max(sqrt(Q), Q^2 / 16))`, as from 4 bits on a step that
     ends at the largest weight is smaller than the paper's, and at the learning rates of
     training from scratch updates were larger than the steps. A step is the variable's
-    absolute value, so that such an update cannot make it negative.
+    absolute value, so that such an update cannot make it negative; a kernel's training
+    keeps within `kernel_step_range`.
     """
 
     def __init__(
@@ -134,11 +151,14 @@ class StepQuantizer(keras.layers.Layer):
         """Returns `inputs` rounded, same shape."""
         seen = inputs[:_FIRST_EXAMPLES] if self.has_batch_axis else inputs
         first = first_step(ops.stop_gradient(seen), highest=self.highest)
-        step = ops.where(ops.equal(self.step, 0.0), first, self.step)
+        step = ops.where(ops.equal(self.step, 0.0), first, ops.abs(self.step))
         if training:
+            if not self.has_batch_axis:
+                least, largest = kernel_step_range(seen, highest=self.highest)
+                step = ops.minimum(ops.maximum(step, least), largest)
             self.step.assign(step)
             step = self.step
-        step = ops.maximum(ops.abs(step), LEAST_STEP)
+        step = ops.maximum(step, LEAST_STEP)
         return fake_quantize(
             inputs,
             step,

@@ -9,6 +9,7 @@ from mobilenas_tf.layers.quantizers import (
     fake_quantize,
     first_step,
     integer_range,
+    kernel_step_range,
 )
 from tests.layers.check_layer import check_layer
 
@@ -115,6 +116,20 @@ def test_a_negative_step_works_like_its_size():
     outputs = layer(x)
     layer.step.assign(-layer.step.value)
     np.testing.assert_array_equal(layer(x), outputs)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("factor", [1e-4, 1e4])
+def test_a_kernels_step_comes_back_into_its_range(bits, factor):
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 8, 1)).astype("float32")
+    layer = StepQuantizer(bits, has_batch_axis=False)
+    layer(kernel, training=True)
+    layer.step.assign(factor * layer.step.value)
+    assert len(np.unique(layer(kernel))) <= 2  # all cut off, or all 0
+    outputs = layer(kernel, training=True)
+    least, largest = kernel_step_range(kernel, highest=layer.highest)
+    assert float(layer.step) == pytest.approx(float(least if factor < 1 else largest))
+    assert len(np.unique(outputs)) >= 3
 
 
 @pytest.mark.parametrize("bits", [1, 9])
