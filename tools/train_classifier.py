@@ -17,10 +17,12 @@ from mobilenas_tf.training.config import (
     check_warmup,
 )
 from tools import flag_config, network_flags, run_flags
+from tools.recipe_flags import define_recipe, take_recipe
 
 
 def main() -> None:
     """Trains what the flags describe."""
+    take_recipe()
     optimizer = flag_config.config_from_flags(OptimizerConfig)
     training = flag_config.config_from_flags(TrainingConfig)
     check_warmup(optimizer, training)
@@ -83,6 +85,7 @@ flags.DEFINE_string(
     "random; imagenet (networks of the zoo that keras.applications has); or a run "
     "folder: the weights that a search or training left there, to be fine-tuned.",
 )
+define_recipe()
 run_flags.define_workdir("runs/train_classifier")
 
 if __name__ == "__main__":

@@ -17,12 +17,14 @@ from absl import flags
 from detection.config import DetectionDataConfig
 from mobilenas_tf.architecture_source import open_architecture
 from mobilenas_tf.training.config import TrainingConfig
+from mobilenas_tf.training.recipe import OF_CLASSIFIERS
 from tools import flag_config, network_flags, run_flags
 from tools.detection_flags import (
     DetectionSettings,
     define_detection,
     detection_from_flags,
 )
+from tools.recipe_flags import define_recipe, take_recipe
 
 # Weights of classes have no place in these losses; the rate is for a batch of 256.
 DETECTOR_TRAINING = TrainingConfig(epochs=60, dropout_rate=0.0, label_smoothing=0.0)
@@ -30,6 +32,7 @@ DETECTOR_TRAINING = TrainingConfig(epochs=60, dropout_rate=0.0, label_smoothing=
 
 def main() -> None:
     """Trains what the flags describe."""
+    take_recipe(leave_out=OF_CLASSIFIERS)
     backbone = open_architecture(flags.FLAGS.architecture)
     data_config = flag_config.config_from_flags(
         DetectionDataConfig,
@@ -107,6 +110,7 @@ flags.DEFINE_string(
     "keras.applications has); or the run folder of a classifier or detector.",
 )
 flags.DEFINE_alias("backbone_run", "init_weights")
+define_recipe()
 run_flags.define_workdir("runs/train_detector")
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from mobilenas_tf.costs.latency_table import (
     LatencyTable,
     write_latency_table,
 )
-from mobilenas_tf.json_io import read_json, write_json
+from mobilenas_tf.json_io import read_json, to_plain, write_json
 from tests.export.small_run import make_run
 from tests.tools.run_binary import Answer, run_binaries
+from tests.training.small_recipe import make_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -253,6 +254,18 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         (*SEARCH, "--max_mac=3e5"),
         r"unknown flag --max_mac; the nearest are --max_macs.*",
     ),
+    "a recipe that is not there": (
+        (*TRAIN, "--recipe=run"),
+        r"run/recipe\.json must be a recipe\.json, as .*search_joint.* It is missing",
+    ),
+    "a recipe of an unknown setting": (
+        (*TRAIN, "--recipe=unknown_setting.json"),
+        r"unknown_setting\.json must have the keys drop_path_rate, .*'colour'",
+    ),
+    "a recipe out of range": (
+        ("train_detector", "--architecture=run", "--recipe=out_of_range.json"),
+        r"out_of_range\.json: drop_path_rate must be in \[0, 1\)\. .*=1\.5",
+    ),
     "no architecture": (("train_classifier",), r"flag --architecture.*"),
 }
 
@@ -279,6 +292,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {CALL: LatencyEntry(1.0, 0.0, 3)},
     )
     write_latency_table(folder / "other.json", table)
+    recipe = to_plain(make_recipe())
+    for name, changed in (
+        ("unknown_setting", recipe | {"colour": "red"}),
+        ("out_of_range", recipe | {"drop_path_rate": 1.5}),
+    ):
+        write_json(folder / f"{name}.json", {"schema_version": 1, "recipe": changed})
     (folder / "begun").mkdir()
     write_json(folder / "begun" / "config.json", {"tool": "search_figs"})
     document = read_json(make_run(folder / "run") / "architecture.json")
