@@ -11,7 +11,6 @@ Run: python -m benchmarks.predictor_nas_bench_macro --table=nas-bench-macro_cifa
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ import scipy.stats
 from absl import app, flags
 
 from benchmarks import evidence
+from benchmarks.guides import gaussian, ridge
 from benchmarks.jobs import one_thread
 from benchmarks.macro_table import macro_space, the_table
 from benchmarks.paired import paired_difference
@@ -121,10 +121,10 @@ def _methods(
         OURS: _neural(features, statistics, accuracies, is_pretrained=True),
         UNTRAINED: _neural(features, statistics, accuracies, is_pretrained=False),
         SCRATCH: _neural(features, statistics[:, :0], accuracies, is_pretrained=False),
-        RIDGE: lambda known, others: _ridge(
+        RIDGE: lambda known, others: ridge(
             features[known], accuracies[known], features[others]
         ),
-        GAUSSIAN: lambda known, others: _gaussian(
+        GAUSSIAN: lambda known, others: gaussian(
             both[known], accuracies[known], both[others]
         ),
         MACS: lambda _, others: statistics[others, 0],
@@ -154,25 +154,6 @@ def _neural(
         return neural.predict(examples(others))[0]
 
     return predict
-
-
-def _ridge(x: np.ndarray, y: np.ndarray, others: np.ndarray) -> np.ndarray:
-    from sklearn.linear_model import RidgeCV
-
-    return RidgeCV(np.logspace(-3, 3, 13)).fit(x, y).predict(others)
-
-
-def _gaussian(x: np.ndarray, y: np.ndarray, others: np.ndarray) -> np.ndarray:
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-
-    kernel = ConstantKernel(1.0) * RBF(3.0) + WhiteKernel(0.1)
-    process = GaussianProcessRegressor(
-        kernel, normalize_y=True, n_restarts_optimizer=1, random_state=0
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a length at its bound is said each time
-        return np.asarray(process.fit(x, y).predict(others))
 
 
 if __name__ == "__main__":

@@ -68,10 +68,14 @@ class Integers:
                 f"low={self.low}, high={self.high}, step={self.step}"
             )
 
+    @property
+    def values(self) -> tuple[int, ...]:
+        """All integers, rising."""
+        return tuple(range(self.low, self.high + 1, self.step))
+
     def at(self, share: float) -> int:
         """Returns the value at a share in [0, 1)."""
-        count = (self.high - self.low) // self.step + 1
-        return self.low + self.step * int(share * count)
+        return self.values[int(share * len(self.values))]
 
     def features(self, value: Value) -> tuple[float, ...]:
         """Returns a value as a number from 0 (low) to 1 (high)."""
@@ -121,7 +125,8 @@ class LogRange:
         return f"a number from {self.low:g} to {self.high:g}"
 
 
-Decision = Options | Integers | LogRange
+Listed = Options | Integers
+Decision = Listed | LogRange
 
 
 def check_choices(decisions: Sequence[Decision], choices: Mapping[str, object]) -> None:

@@ -378,3 +378,56 @@ class OneShotBudgetConfig:
                 "max_macs or max_ms must be given, above 0. "
                 f"Received: max_macs={self.max_macs}, max_ms={self.max_ms}"
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class JointConfig:
+    """JointNAS (FBNetV3): network and recipe, by what a predictor learns of trainings.
+
+    Source of the defaults: ours, for tens of trainings; the paper has thousands.
+    """
+
+    space: str = option(
+        "fbnet_v3_32", "Space of networks: fbnet_v3 (224 px) or fbnet_v3_32."
+    )
+    evaluations: int = option(64, "Candidates to train, all rounds together.")
+    first_round: int = option(
+        16,
+        "Candidates of the first round: spread evenly, trained for the whole schedule.",
+    )
+    batch: int = option(8, "Candidates of every later round.")
+    coarse_share: float = option(
+        0.6, "Share of the evaluations after which rounds are fine."
+    )
+    pool: int = option(
+        4096, "Candidates that coarse rounds choose from, and that teach the encoder."
+    )
+    min_rank_correlation: float = option(
+        0.92,
+        "Later rounds stop at the first epoch whose ranking of the first round's "
+        "candidates correlates with the last epoch's as much as this.",
+    )
+    optimism: float = option(
+        0.5, "How much of a prediction's uncertainty is added to it when choosing."
+    )
+    parents: int = option(50, "Fine rounds: candidates that have children.")
+    children: int = option(200, "Fine rounds: new candidates of a generation.")
+    patience: int = option(
+        4, "Fine rounds: generations without a better one after which to stop."
+    )
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        for name in ("batch", "parents", "children", "patience"):
+            value = getattr(self, name)
+            require(value >= 1, "at least 1", name, value)
+        require(self.first_round >= 4, "at least 4", "first_round", self.first_round)
+        for name in ("evaluations", "pool"):
+            value = getattr(self, name)
+            least = self.first_round
+            require(value >= least, f"at least first_round, {least}", name, value)
+        share = self.coarse_share
+        require(0 <= share <= 1, "in [0, 1]", "coarse_share", share)
+        correlation = self.min_rank_correlation
+        require(0 < correlation <= 1, "in (0, 1]", "min_rank_correlation", correlation)
+        require(self.optimism >= 0, "0 or more", "optimism", self.optimism)

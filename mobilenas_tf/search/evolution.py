@@ -9,7 +9,6 @@ with the scores that it finds there.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from mobilenas_tf.one_shot_space import (
     OneShotSpace,
     Value,
 )
+from mobilenas_tf.search.journal_file import append_row, read_rows
 from mobilenas_tf.spec import Architecture
 
 Score = Callable[[OneShotGenotype], float]
@@ -60,36 +60,19 @@ class Journal:
         """
         self.path, self.space, self.measure = path, space, measure
         self.scores: dict[Architecture, float] = {}
-        if path.exists():
-            for genotype, score in self._read():
-                self.scores[space.resolve(genotype)] = score
+        for genotype, score in self._read():
+            self.scores[space.resolve(genotype)] = score
 
     def _read(self) -> Iterator[tuple[OneShotGenotype, float]]:
-        text = self.path.read_text()
-        *lines, rest = text.split("\n")
-        if rest:  # half a line: the process died while writing it
-            self.path.write_text("".join(f"{line}\n" for line in lines))
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-                space, genotype, score = row["space"], row["genotype"], row["score"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{self.path}, line {number}, must be an entry of a journal. "
-                    f"Received: {line[:80]!r}"
-                ) from error
-            if space != self.space.name:
-                raise ValueError(
-                    f"{self.path} must be the journal of {self.space.name}. "
-                    f"Received: that of {space}"
-                )
+        rows = read_rows(self.path, space=self.space.name, keys=("genotype", "score"))
+        for where, row in rows:
+            score = row["score"]
             if not isinstance(score, int | float) or not math.isfinite(score):
                 raise ValueError(
-                    f"{self.path}, line {number}, must have a finite score. "
-                    f"Received: {score!r}"
+                    f"{where} must have a finite score. Received: {score!r}"
                 )
             if row.get("measure", "") == self.measure:
-                yield genotype, float(score)
+                yield row["genotype"], float(score)
 
     def score(self, genotype: OneShotGenotype, tell: Score) -> float:
         """Returns a network's score, measured and written down if it is not known."""
@@ -102,8 +85,7 @@ class Journal:
                 "genotype": genotype,
                 "score": score,
             }
-            with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            append_row(self.path, row)
             self.scores[network] = score
         return self.scores[network]
 

@@ -1,0 +1,310 @@
+"""The joint search: coarse rounds on a pool, then fine ones by a genetic algorithm.
+
+Everything is decided anew from all that is known, so that a search that was stopped
+goes on, and one that has ended can be asked again under other budgets.
+
+Source: Dai et al., FBNetV3, arXiv:2006.02049, section 3.2 and algorithm 1. Differs:
+the candidates of the fine stage are trained too, in rounds, while evaluations are left;
+predictions are optimistic by a share of the ensemble's spread.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from mobilenas_tf.decisions import Choices, mutated
+from mobilenas_tf.search.config import JointConfig
+from mobilenas_tf.search.joint_journal import Evaluation, EvaluationJournal
+from mobilenas_tf.search.joint_problem import (
+    CandidatePredictor,
+    JointProblem,
+    Limits,
+    quasi_random,
+)
+from mobilenas_tf.search.workers import Order, Workers
+
+_SHARE_START = 0.3  # of a child's decisions that are drawn anew
+_MAX_GENERATIONS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """What a round has brought; `accuracies` are NaN of candidates that failed."""
+
+    number: int
+    stage: str
+    candidates: tuple[Choices, ...]
+    predicted: tuple[float, ...]
+    accuracies: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A candidate of the end: trained, or (with `accuracy` None) predicted only."""
+
+    choices: Choices
+    accuracy: float | None
+    predicted: float
+    costs: Mapping[str, float]
+
+
+class JointSearch:
+    """One search; `run` trains candidates, `ask` only predicts."""
+
+    def __init__(
+        self,
+        problem: JointProblem,
+        budgets: Mapping[str, float],
+        journal: EvaluationJournal,
+        *,
+        config: JointConfig,
+        epochs: int,
+        seed: int,
+    ):
+        """Draws the pool and pre-trains the predictor.
+
+        Args:
+            problem: What to choose among.
+            budgets: By metric.
+            journal: Of what is known; grows.
+            config: The method's options.
+            epochs: Of a training's whole schedule.
+            seed: Of everything.
+
+        Raises:
+            ValueError: If no network is within the budgets.
+        """
+        self.problem, self.journal = problem, journal
+        self.limits = Limits(problem, budgets)
+        self.config, self.epochs, self.seed = config, epochs, seed
+        self.pool = quasi_random(self.limits, size=config.pool, seed=seed)
+        self.predictor = CandidatePredictor(problem, self.pool, seed=seed)
+
+    def run(
+        self, workers: Workers, progress: Callable[[Round], None] | None = None
+    ) -> None:
+        """Trains candidates until there are as many as were asked for.
+
+        The first round trains for the whole schedule; from it follows at which epoch
+        later ones stop (`stop_epoch`).
+        """
+        first = self.pool[: self.config.first_round]
+        number = 0
+        if missing := [c for c in first if self._known(c, self.epochs) is None]:
+            self._train(workers, missing, self.epochs)
+            self._tell(progress, number, "first", missing, [math.nan] * len(missing))
+        while (left := self.config.evaluations - self.trained) > 0:
+            number += 1
+            count = min(self.config.batch, left)
+            is_coarse = (
+                self.trained < self.config.coarse_share * self.config.evaluations
+            )
+            stage = "coarse" if is_coarse else "fine"
+            chosen, predicted = self.propose(stage, count)
+            if not chosen:  # the space has no more candidates
+                return
+            self._train(workers, chosen, self.stop_epoch)
+            self._tell(progress, number, stage, chosen, predicted)
+
+    @property
+    def trained(self) -> int:
+        """Candidates that were trained, those that failed included."""
+        return len(self.journal.evaluations)
+
+    @property
+    def stop_epoch(self) -> int:
+        """The first epoch whose ranking is nearly that of the last one.
+
+        Spearman's correlation over the candidates that were trained to the end;
+        without three of them, the last epoch.
+
+        Source: Dai et al., arXiv:2006.02049, section 3.2 (0.92).
+        """
+        curves = [
+            evaluation.curve
+            for evaluation in self.journal.evaluations
+            if len(evaluation.curve) == self.epochs
+        ]
+        if len(curves) < 3:
+            return self.epochs
+        for epoch in range(1, self.epochs):
+            now, last = zip(*((c[epoch - 1], c[-1]) for c in curves), strict=True)
+            if min(np.ptp(now), np.ptp(last)) == 0:
+                continue
+            correlation = np.asarray(scipy.stats.spearmanr(now, last))[0]
+            if correlation >= self.config.min_rank_correlation:
+                return epoch
+        return self.epochs
+
+    def accuracies(self) -> list[tuple[Choices, float]]:
+        """Returns candidates and accuracies at the epoch that all have reached.
+
+        A candidate that failed counts as the worst.
+        """
+        epoch, evaluations = self.stop_epoch, self.journal.evaluations
+        reached = [
+            (each.choices, each.curve[epoch - 1])
+            for each in evaluations
+            if len(each.curve) >= epoch
+        ]
+        worst = min((accuracy for _, accuracy in reached), default=0.0)
+        failed = [(each.choices, worst) for each in evaluations if each.failed]
+        return [*reached, *failed]
+
+    def propose(self, stage: str, count: int) -> tuple[list[Choices], list[float]]:
+        """Returns candidates that nobody trained, and what is predicted of them."""
+        known = self.accuracies()
+        self.predictor.fit(*map(list, zip(*known, strict=True)))
+        seen = {self.problem.identity(choices) for choices, _ in known}
+        if stage == "coarse":
+            candidates = self.pool
+        else:
+            candidates = self._evolved([choices for choices, _ in known])
+        fresh: dict[Hashable, Choices] = {
+            identity: choices
+            for choices in candidates
+            if (identity := self.problem.identity(choices)) not in seen
+        }
+        if not fresh:
+            return [], []
+        rows = list(fresh.values())
+        mean, spread = self.predictor.predict(rows)
+        order = np.argsort(-(mean + self.config.optimism * spread))[:count]
+        return [rows[i] for i in order], [float(mean[i]) for i in order]
+
+    def ask(self) -> Found:
+        """Returns what is predicted to be best within the budgets; trains nothing.
+
+        Candidates that were trained take part with what is predicted of them.
+        """
+        known = self.accuracies()
+        self.predictor.fit(*map(list, zip(*known, strict=True)))
+        candidates = self._evolved([choices for choices, _ in known], optimism=0.0)
+        mean, _ = self.predictor.predict(candidates)
+        best = int(np.argmax(mean))
+        return self._found(candidates[best], float(mean[best]))
+
+    def front(self, metric: str) -> list[Found]:
+        """Returns the trained candidates that none beats, cheapest first."""
+        known = [
+            (choices, accuracy)
+            for choices, accuracy in self.accuracies()
+            if self.limits.admit(choices)
+        ]
+        predicted, _ = self.predictor.predict([choices for choices, _ in known])
+        rows = [
+            self._found(choices, float(mean), accuracy)
+            for (choices, accuracy), mean in zip(known, predicted, strict=True)
+        ]
+        front: list[Found] = []
+        for row in sorted(rows, key=lambda r: (r.costs[metric], -(r.accuracy or 0))):
+            if not front or (row.accuracy or 0) > (front[-1].accuracy or 0):
+                front.append(row)
+        return front
+
+    def _found(
+        self, choices: Choices, predicted: float, accuracy: float | None = None
+    ) -> Found:
+        return Found(choices, accuracy, predicted, self.problem.facts(choices).costs)
+
+    def _known(self, choices: Choices, epochs: int) -> Evaluation | None:
+        return self.journal.known(choices, epochs=epochs)
+
+    def _train(self, workers: Workers, chosen: Sequence[Choices], epochs: int) -> None:
+        for evaluation in workers.run([Order(choices, epochs) for choices in chosen]):
+            self.journal.add(evaluation)
+
+    def _tell(
+        self,
+        progress: Callable[[Round], None] | None,
+        number: int,
+        stage: str,
+        chosen: Sequence[Choices],
+        predicted: Sequence[float],
+    ) -> None:
+        if progress is None:
+            return
+        accuracies = []
+        for choices in chosen:
+            known = self._known(choices, self.stop_epoch)
+            is_known = known is not None and not known.failed
+            accuracies.append(
+                known.curve[self.stop_epoch - 1] if is_known else math.nan
+            )
+        progress(
+            Round(number, stage, tuple(chosen), tuple(predicted), tuple(accuracies))
+        )
+
+    def _evolved(
+        self, known: Sequence[Choices], *, optimism: float | None = None
+    ) -> list[Choices]:
+        """Returns candidates that a genetic algorithm finds on the predictor.
+
+        Parents are the best of what is known and of the pool; children mix two parents
+        and are mutated, the less the longer nothing improves; it ends when nothing has
+        improved for some generations.
+
+        Source: Dai et al., arXiv:2006.02049, section 3.2 (adaptive genetic algorithm).
+        """
+        config, limits, problem = self.config, self.limits, self.problem
+        rng = np.random.default_rng([self.seed, len(known)])
+        optimism = config.optimism if optimism is None else optimism
+
+        def scores(candidates: Sequence[Choices]) -> np.ndarray:
+            mean, spread = self.predictor.predict(candidates)
+            return mean + optimism * spread
+
+        found: dict[Hashable, tuple[float, Choices]] = {}
+
+        def admit(candidates: Sequence[Choices]) -> None:
+            fresh = {problem.identity(each): each for each in candidates}
+            fresh = {key: each for key, each in fresh.items() if key not in found}
+            if fresh:
+                values = scores(list(fresh.values()))
+                for (key, each), value in zip(fresh.items(), values, strict=True):
+                    found[key] = float(value), each
+
+        def best() -> list[tuple[float, Choices]]:
+            ranked = sorted(found.values(), key=lambda pair: -pair[0])
+            return ranked[: config.parents]
+
+        admit([each for each in known if limits.admit(each)])
+        admit(self.pool)
+        share, stale = _SHARE_START, 0
+        for _ in range(_MAX_GENERATIONS):
+            parents = best()
+            admit(
+                [
+                    limits.pulled_in(self._child(parents, rng, share))
+                    for _ in range(config.children)
+                ]
+            )
+            if best()[0][0] > parents[0][0]:
+                stale = 0
+            else:
+                stale, share = stale + 1, max(share / 2, 1 / len(problem.decisions))
+            if stale == config.patience:
+                break
+        return [choices for _, choices in sorted(found.values(), key=lambda p: -p[0])]
+
+    def _child(
+        self,
+        parents: Sequence[tuple[float, Choices]],
+        rng: np.random.Generator,
+        share: float,
+    ) -> Choices:
+        """Returns a mutated mix of two parents."""
+        (_, one), (_, other) = (
+            parents[int(i)] for i in rng.integers(len(parents), size=2)
+        )
+        mixed: dict[str, Any] = {
+            path: value if rng.random() < 0.5 else other[path]
+            for path, value in one.items()
+        }
+        return mutated(self.problem.decisions, mixed, rng, share=share)

@@ -1,0 +1,93 @@
+"""What is known of candidates, in a file: their accuracy after every epoch.
+
+No candidate is trained twice: candidates of equal networks and recipes are one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Hashable
+from pathlib import Path
+
+from mobilenas_tf.decisions import Choices
+from mobilenas_tf.search.joint_problem import JointProblem
+from mobilenas_tf.search.journal_file import append_row, read_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A candidate that was trained.
+
+    Attributes:
+        choices: Of the candidate.
+        curve: Validation accuracy in [0, 1] after each epoch.
+        failed: Why there is no accuracy; empty if there is.
+        seconds: What it took.
+    """
+
+    choices: Choices
+    curve: tuple[float, ...]
+    failed: str = ""
+    seconds: float = 0.0
+
+
+class EvaluationJournal:
+    """Evaluations in a file, a line each; see `journal_file`."""
+
+    def __init__(self, path: Path, problem: JointProblem, *, measure: str):
+        """Reads the file if there is one.
+
+        Args:
+            path: Of the file.
+            problem: Whose candidates it holds.
+            measure: How candidates are trained, in words.
+
+        Raises:
+            ValueError: If it is the journal of another space or of other training, has
+                a candidate that is none, or is damaged elsewhere than at its end.
+        """
+        self.path, self.problem, self.measure = path, problem, measure
+        self._evaluations: dict[Hashable, Evaluation] = {}
+        names = [field.name for field in dataclasses.fields(Evaluation)]
+        for where, row in read_rows(path, space=problem.name, keys=("measure", *names)):
+            if row["measure"] != measure:
+                raise ValueError(
+                    f"{path} must be the journal of candidates trained as: {measure}. "
+                    f"Received: {row['measure']}"
+                )
+            try:
+                problem.check(row["choices"])
+                curve = tuple(float(value) for value in row["curve"])
+            except (ValueError, TypeError, AttributeError) as error:
+                raise ValueError(f"{where} must be a candidate: {error}") from error
+            if not all(map(math.isfinite, curve)) or not (curve or row["failed"]):
+                raise ValueError(
+                    f"{where} must have finite accuracies, or why there are none. "
+                    f"Received: {curve}"
+                )
+            self._keep(Evaluation(**{n: row[n] for n in names} | {"curve": curve}))
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """All that is known, a candidate once, in the order of the file."""
+        return tuple(self._evaluations.values())
+
+    def known(self, choices: Choices, *, epochs: int) -> Evaluation | None:
+        """Returns a candidate's evaluation if it has so many epochs, or failed."""
+        found = self._evaluations.get(self.problem.identity(choices))
+        is_enough = found and (found.failed or len(found.curve) >= epochs)
+        return found if is_enough else None
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Writes one down."""
+        row = {
+            "space": self.problem.name,
+            "measure": self.measure,
+            **dataclasses.asdict(evaluation),
+        }
+        append_row(self.path, row)
+        self._keep(evaluation)
+
+    def _keep(self, evaluation: Evaluation) -> None:
+        self._evaluations[self.problem.identity(evaluation.choices)] = evaluation

@@ -1,0 +1,146 @@
+"""Candidates trained by Ray's actors, on this machine or a cluster's.
+
+Ray is needed by nothing else; see `requirements-ray.txt`. Every actor makes its own
+evaluator, so that it reads the data once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from absl import logging
+
+from mobilenas_tf.search.joint_journal import Evaluation
+from mobilenas_tf.search.workers import Evaluate, Order
+
+ATTEMPTS = 3  # of an order, before it counts as failed
+_CONNECT_SECONDS = 5.0
+
+
+class RayWorkers:
+    """A pool of actors; an order whose actor dies goes to a new one."""
+
+    def __init__(self, make_evaluate: Callable[[], Evaluate], *, count: int):
+        """Starts the actors; `ray_session` must be open.
+
+        Args:
+            make_evaluate: Called once in each actor.
+            count: Of actors.
+        """
+        self._make_evaluate = make_evaluate
+        self._actors = [self._start() for _ in range(count)]
+
+    def run(self, orders: Sequence[Order]) -> Iterator[Evaluation]:
+        """Gives evaluations as they end.
+
+        If the caller stops early, what runs is cancelled with its actors.
+        """
+        import ray
+
+        waiting = [(order, 1) for order in reversed(orders)]
+        idle, running = list(self._actors), {}
+        try:
+            while waiting or running:
+                while waiting and idle:
+                    actor, (order, attempt) = idle.pop(), waiting.pop()
+                    running[actor.evaluate.remote(order)] = actor, order, attempt
+                (done,), _ = ray.wait(list(running), num_returns=1)
+                actor, order, attempt = running.pop(done)
+                try:
+                    evaluation = ray.get(done)
+                except ray.exceptions.RayActorError as error:
+                    idle.append(self._replace(actor))
+                    logging.warning("A worker died (attempt %d): %s", attempt, error)
+                    if attempt < ATTEMPTS:
+                        waiting.append((order, attempt + 1))
+                        continue
+                    evaluation = Evaluation(
+                        order.choices, (), f"its worker died {ATTEMPTS} times"
+                    )
+                else:
+                    idle.append(actor)
+                yield evaluation
+        finally:
+            for actor, _, _ in running.values():
+                self._replace(actor)
+
+    def process_ids(self) -> list[int]:
+        """Returns the actors' process ids, on their machines."""
+        import ray
+
+        return ray.get([actor.process_id.remote() for actor in self._actors])
+
+    def _start(self) -> Any:
+        import ray
+
+        return ray.remote(_Actor).options(num_cpus=1).remote(self._make_evaluate)
+
+    def _replace(self, actor: Any) -> Any:
+        """Ends an actor and returns a new one in its place."""
+        import ray
+
+        ray.kill(actor)
+        fresh = self._start()
+        self._actors[self._actors.index(actor)] = fresh
+        return fresh
+
+
+class _Actor:
+    """Runs in a process of Ray's."""
+
+    def __init__(self, make_evaluate: Callable[[], Evaluate]):
+        self._evaluate = make_evaluate()
+
+    def evaluate(self, order: Order) -> Evaluation:
+        return self._evaluate(order)
+
+    def process_id(self) -> int:
+        import os
+
+        return os.getpid()
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Opens Ray for the length of a `with` block.
+
+    Args:
+        address: `HOST:PORT` of a cluster's head; None starts Ray on this machine.
+
+    Raises:
+        ValueError: If Ray is not installed, or the address is none.
+        ConnectionError: If nothing answers there.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ValueError(
+            "workers must be process unless Ray is installed: pip install -r "
+            "requirements-ray.txt. Received: workers=ray"
+        ) from error
+    if address is not None:
+        _check_answers(address)
+    ray.init(address=address or "local", log_to_driver=False, logging_level="warning")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises unless something listens; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(
+            f"ray_address must be HOST:PORT. Received: ray_address={address!r}"
+        )
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"ray_address must be that of a running cluster's head. Received: "
+            f"{address}, where nothing answers ({error})"
+        ) from error
