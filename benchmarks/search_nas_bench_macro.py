@@ -11,7 +11,7 @@ Run: python -m benchmarks.search_nas_bench_macro --table=nas-bench-macro_cifar10
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from mobilenas_tf.decisions import Options, choice_features
 from mobilenas_tf.one_shot_space import OneShotGenotype
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.config import JointConfig
+from mobilenas_tf.spec import Architecture
 
 _RUNS = flags.DEFINE_integer("runs", 30, "Of each method.", 2)
 _COUNTS = flags.DEFINE_list("evaluations", ["20", "50", "100"], "After so many.")
@@ -88,11 +89,15 @@ def _ours(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
     from mobilenas_tf.search.workers import InProcess
 
     space = macro_space()
+
+    def network(choices: Mapping[str, Any]) -> Architecture:
+        return space.resolve(choices)
+
     problem = JointProblem(
         space.name,
         architecture=_decisions(),
         recipe=(),
-        network=space.resolve,
+        network=network,
         costs=lambda network: {
             "macs": whole[network].macs,
             "params": whole[network].params,
@@ -110,11 +115,11 @@ def _ours(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
         )
         workers = InProcess(
             lambda order: Evaluation(
-                order.choices, (whole[space.resolve(order.choices)].accuracy,)
+                order.choices, (whole[network(order.choices)].accuracy,)
             )
         )
         search.run(workers)
-        return [whole[space.resolve(each.choices)] for each in journal.evaluations]
+        return [whole[network(each.choices)] for each in journal.evaluations]
 
 
 def _decisions() -> tuple[Options, ...]:

@@ -230,13 +230,12 @@ class JointSearch:
     ) -> None:
         if progress is None:
             return
-        accuracies = []
-        for choices in chosen:
-            known = self._known(choices, self.stop_epoch)
-            is_known = known is not None and not known.failed
-            accuracies.append(
-                known.curve[self.stop_epoch - 1] if is_known else math.nan
-            )
+        epoch, nan = self.stop_epoch, math.nan
+        evaluations = [self._known(choices, epoch) for choices in chosen]
+        accuracies = [
+            each.curve[epoch - 1] if each and not each.failed else nan
+            for each in evaluations
+        ]
         progress(
             Round(number, stage, tuple(chosen), tuple(predicted), tuple(accuracies))
         )

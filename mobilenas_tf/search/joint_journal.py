@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mobilenas_tf.decisions import Choices
 from mobilenas_tf.search.joint_problem import JointProblem
@@ -49,24 +50,27 @@ class EvaluationJournal:
         """
         self.path, self.problem, self.measure = path, problem, measure
         self._evaluations: dict[Hashable, Evaluation] = {}
-        names = [field.name for field in dataclasses.fields(Evaluation)]
-        for where, row in read_rows(path, space=problem.name, keys=("measure", *names)):
+        keys = ("measure", "choices", "curve", "failed", "seconds")
+        for where, row in read_rows(path, space=problem.name, keys=keys):
             if row["measure"] != measure:
                 raise ValueError(
                     f"{path} must be the journal of candidates trained as: {measure}. "
                     f"Received: {row['measure']}"
                 )
-            try:
-                problem.check(row["choices"])
-                curve = tuple(float(value) for value in row["curve"])
-            except (ValueError, TypeError, AttributeError) as error:
-                raise ValueError(f"{where} must be a candidate: {error}") from error
-            if not all(map(math.isfinite, curve)) or not (curve or row["failed"]):
-                raise ValueError(
-                    f"{where} must have finite accuracies, or why there are none. "
-                    f"Received: {curve}"
-                )
-            self._keep(Evaluation(**{n: row[n] for n in names} | {"curve": curve}))
+            self._keep(self._evaluation(row, where))
+
+    def _evaluation(self, row: Mapping[str, Any], where: str) -> Evaluation:
+        try:
+            self.problem.check(row["choices"])
+            curve = tuple(float(value) for value in row["curve"])
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{where} must be a candidate: {error}") from error
+        if not all(map(math.isfinite, curve)) or not (curve or row["failed"]):
+            raise ValueError(
+                f"{where} must have finite accuracies, or why there are none. "
+                f"Received: {curve}"
+            )
+        return Evaluation(row["choices"], curve, row["failed"], row["seconds"])
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:

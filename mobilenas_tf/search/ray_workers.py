@@ -1,7 +1,7 @@
 """Candidates trained by Ray's actors, on this machine or a cluster's.
 
-Ray is needed by nothing else; see `requirements-ray.txt`. Every actor makes its own
-evaluator, so that it reads the data once.
+Nothing else imports Ray. Every actor makes its own evaluator, so that it reads the data
+once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from logging import WARNING
 from typing import Any
 
 from absl import logging
@@ -39,6 +40,7 @@ class RayWorkers:
         If the caller stops early, what runs is cancelled with its actors.
         """
         import ray
+        from ray.exceptions import RayActorError
 
         waiting = [(order, 1) for order in reversed(orders)]
         idle, running = list(self._actors), {}
@@ -51,7 +53,7 @@ class RayWorkers:
                 actor, order, attempt = running.pop(done)
                 try:
                     evaluation = ray.get(done)
-                except ray.exceptions.RayActorError as error:
+                except RayActorError as error:
                     idle.append(self._replace(actor))
                     logging.warning("A worker died (attempt %d): %s", attempt, error)
                     if attempt < ATTEMPTS:
@@ -118,12 +120,16 @@ def ray_session(address: str | None) -> Iterator[None]:
         import ray
     except ImportError as error:
         raise ValueError(
-            "workers must be process unless Ray is installed: pip install -r "
-            "requirements-ray.txt. Received: workers=ray"
+            "workers must be process unless Ray is installed: pip install ray. "
+            "Received: workers=ray"
         ) from error
     if address is not None:
         _check_answers(address)
-    ray.init(address=address or "local", log_to_driver=False, logging_level="warning")
+    ray.init(
+        address=address or "local",
+        log_to_driver=False,
+        logging_level=WARNING,
+    )
     try:
         yield
     finally:

@@ -46,6 +46,43 @@ def train_network(
     Returns:
         The trained network.
     """
+    trainer, evaluate = prepare_network(
+        architecture,
+        task,
+        data,
+        optimizer=optimizer,
+        training=training,
+        initialize=initialize,
+    )
+    run_epochs(
+        trainer,
+        data.train_epoch,
+        epochs=training.epochs,
+        run=run,
+        phase=phase,
+        evaluate=evaluate,
+        checkpoint_every_epochs=training.checkpoint_every_epochs,
+    )
+    network = trainer.network
+    if trainer.optimizer.use_ema:
+        trainer.optimizer.finalize_variable_values(network.trainable_variables)
+    save_network(run.path, architecture, network)
+    return network
+
+
+def prepare_network(
+    architecture: Architecture,
+    task: Task,
+    data: TrainingData,
+    *,
+    optimizer: OptimizerConfig,
+    training: TrainingConfig,
+    initialize: Callable[[keras.Model], None] | None = None,
+) -> tuple[NetworkTrainer, Callable[[], dict[str, float]]]:
+    """Returns a trainer of a new network, and what evaluates it; see `train_network`.
+
+    The evaluation is that of the averaged weights, if there are any.
+    """
     keras.utils.set_random_seed(training.seed)
     network = build_network(
         architecture,
@@ -72,16 +109,4 @@ def train_network(
         with ema_weights(trainer.optimizer, variables):
             return validate()
 
-    run_epochs(
-        trainer,
-        data.train_epoch,
-        epochs=training.epochs,
-        run=run,
-        phase=phase,
-        evaluate=evaluate,
-        checkpoint_every_epochs=training.checkpoint_every_epochs,
-    )
-    if trainer.optimizer.use_ema:
-        trainer.optimizer.finalize_variable_values(variables)
-    save_network(run.path, architecture, network)
-    return network
+    return trainer, evaluate

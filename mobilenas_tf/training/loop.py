@@ -33,6 +33,10 @@ class Resizing(Protocol):
         ...
 
 
+class DivergedError(ValueError):
+    """The loss is no longer a finite number."""
+
+
 # What a line of progress shows of a step's or an epoch's figures.
 _SHOWN = {
     "loss": "loss {:.3f}",
@@ -77,7 +81,7 @@ def run_epochs(
             step is traced anew when they have.
 
     Raises:
-        ValueError: If the loss is no longer a finite number.
+        DivergedError: If the loss is no longer a finite number.
     """
     epoch_variable = tf.Variable(0, dtype=tf.int64, trainable=False)
     row = _go_on(trainer, epoch_variable, run, resizing)
@@ -89,7 +93,7 @@ def run_epochs(
         for metric in trainer.metrics:
             metric.reset_state()
         title = f"{phase} {epoch + 1}/{epochs}"
-        figures = _run_steps(step, train_epoch(epoch), title)
+        figures = run_steps(step, train_epoch(epoch), title)
         images_per_second = figures.pop("images") / (time.monotonic() - started)
         row = {
             "phase": phase,
@@ -158,9 +162,14 @@ def _go_on(
     return {}
 
 
-def _run_steps(
+def run_steps(
     step: Callable[[Any], dict[str, tf.Tensor]], batches: tf.data.Dataset, title: str
 ) -> dict[str, float]:
+    """Takes a step on every batch; returns the last figures, and counts images.
+
+    Raises:
+        DivergedError: If the loss is no longer a finite number.
+    """
     figures: dict[str, tf.Tensor] = {}
     images, shown = 0, 0.0
     # disable=None: no bar where the output is no terminal.
@@ -173,7 +182,7 @@ def _run_steps(
                 bar.set_postfix_str(_summary(_floats(figures)))
     result = _floats(figures)
     if not np.isfinite(result.get("loss", 0.0)):
-        raise ValueError(
+        raise DivergedError(
             "loss must stay finite; try a lower learning_rate. "
             f"Received: loss={result['loss']} in {title}"
         )
