@@ -58,8 +58,6 @@ ARMS: dict[str, Mapping[str, Any]] = {
     "uniform in genotypes": {"is_cost_uniform": False},
     "without shrinking": {"shrink_by": "none"},
     "random shrinking": {"shrink_by": "random"},
-    "shrinking by angles": {"shrink_by": "angle"},
-    "kernels of their own": {"has_shared_kernels": False},
 }
 KEYS = ("tau", "accuracy_tau", "tau_over_all", "regret", "cpu_seconds")
 # What the paired differences are of, the larger the better: a key times a factor.

@@ -41,32 +41,41 @@ def define_search(training: TrainingConfig, *, leave_out: Sequence[str] = ()) ->
 
     Args:
         training: The binary's own defaults.
-        leave_out: Rates of the training that its supernet does not have.
+        leave_out: Settings that a search does not have, or that it decides.
     """
     flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
-    flag_config.define_flags(AugmentationConfig)
-    flag_config.define_flags(OptimizerConfig)
+    flag_config.define_flags(AugmentationConfig, leave_out=leave_out)
+    flag_config.define_flags(OptimizerConfig, leave_out=leave_out)
     flag_config.define_flags(TrainingConfig, defaults=training, leave_out=leave_out)
 
 
 def search_from_flags(image_size_px: int) -> SearchSettings:
     """Returns what the flags say, for images of the space's size.
 
-    Rates of the training that were left out are 0.
+    Rates of the training that were left out are 0, other settings their defaults.
 
     Raises:
         ValueError: If values are not allowed or do not go together.
     """
-    fixed: dict[str, Any] = {
-        field.name: 0.0
-        for field in dataclasses.fields(TrainingConfig)
-        if field.name not in flags.FLAGS
-    }
+    rates: dict[str, Any] = dict.fromkeys(_left_out(TrainingConfig), 0.0)
     settings = SearchSettings(
         data=flag_config.config_from_flags(DataConfig, image_size_px=image_size_px),
-        augmentation=flag_config.config_from_flags(AugmentationConfig),
-        optimizer=flag_config.config_from_flags(OptimizerConfig),
-        training=flag_config.config_from_flags(TrainingConfig, **fixed),
+        augmentation=flag_config.config_from_flags(
+            AugmentationConfig, **_left_out(AugmentationConfig)
+        ),
+        optimizer=flag_config.config_from_flags(
+            OptimizerConfig, **_left_out(OptimizerConfig)
+        ),
+        training=flag_config.config_from_flags(TrainingConfig, **rates),
     )
     check_warmup(settings.optimizer, settings.training)
     return settings
+
+
+def _left_out(config_class: Any) -> dict[str, Any]:
+    """Returns the defaults of the fields that have no flag."""
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(config_class)
+        if field.name not in flags.FLAGS
+    }

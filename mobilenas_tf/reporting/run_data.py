@@ -25,6 +25,7 @@ _OBJECT_FILES = (
     "detection_evaluation",
     "operators",
     "one_shot",
+    "joint",
 )
 _JSON_FILES = (*_OBJECT_FILES, "parity", "benchmark")
 

@@ -14,6 +14,7 @@ from mobilenas_tf.reporting.comparison_charts import (
 from mobilenas_tf.reporting.confusion import confusion_section
 from mobilenas_tf.reporting.curves import search_charts, training_charts
 from mobilenas_tf.reporting.detection import detection_section
+from mobilenas_tf.reporting.joint import joint_section
 from mobilenas_tf.reporting.markup import element, escape
 from mobilenas_tf.reporting.network_drawing import draw_network
 from mobilenas_tf.reporting.network_rows import Row, network_rows
@@ -46,6 +47,7 @@ def report_sections(run: Run) -> dict[str, str]:
         "Course of the search": search_charts(run),
         "Operators": _operators(run),
         "The supernet's networks": _one_shot(run),
+        "The joint search": _joint(run),
         "Training": training_charts(run),
         "Confusion": _confusion(run.documents.get("confusion")),
         "Detection": _detection(run),
@@ -109,6 +111,11 @@ def _operators(run: Run) -> str:
     document = run.documents.get("operators")
     rows = run.metrics.get(SEARCH_PHASE, ())
     return operator_section(document, rows) if document else ""
+
+
+def _joint(run: Run) -> str:
+    document = run.documents.get("joint")
+    return joint_section(document) if document else ""
 
 
 def _one_shot(run: Run) -> str:

@@ -381,6 +381,31 @@ class OneShotBudgetConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class JointBudgetConfig:
+    """What the networks of a joint search may cost: one kind or several."""
+
+    max_macs: float | None = option(None, "Budget in multiply-adds, e.g. 4e6.")
+    max_params: float | None = option(None, "Budget in trained parameters.")
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        if not self.budgets or min(self.budgets.values()) <= 0:
+            raise ValueError(
+                "max_macs or max_params must be given, above 0. Received: "
+                f"{self.budgets or 'none'}"
+            )
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """Budgets by metric."""
+        return {
+            name.removeprefix("max_"): value
+            for name, value in dataclasses.asdict(self).items()
+            if value is not None
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class JointConfig:
     """JointNAS (FBNetV3): network and recipe, by what a predictor learns of trainings.
 

@@ -31,6 +31,8 @@ from mobilenas_tf.search.workers import Order, Workers
 
 _SHARE_START = 0.3  # of a child's decisions that are drawn anew
 _MAX_GENERATIONS = 50
+# Candidates that effects of settings are a mean over, and values of a setting.
+_EFFECT_CANDIDATES, _EFFECT_VALUES = 256, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,27 +147,43 @@ class JointSearch:
     def accuracies(self) -> list[tuple[Choices, float]]:
         """Returns candidates and accuracies at the epoch that all have reached.
 
-        A candidate that failed counts as the worst.
+        Raises:
+            ValueError: If all candidates have failed.
         """
         epoch, evaluations = self.stop_epoch, self.journal.evaluations
         reached = [
             (each.choices, each.curve[epoch - 1])
             for each in evaluations
-            if len(each.curve) >= epoch
+            if len(each.curve) >= epoch and not each.failed
         ]
-        worst = min((accuracy for _, accuracy in reached), default=0.0)
-        failed = [(each.choices, worst) for each in evaluations if each.failed]
-        return [*reached, *failed]
+        if not reached:
+            reasons = {each.failed for each in evaluations}
+            raise ValueError(
+                f"{self.journal.path} must have a candidate that did not fail. "
+                f"Received: {', '.join(sorted(reasons)) or 'none'}"
+            )
+        return reached
+
+    def learn(self) -> list[Choices]:
+        """Teaches the predictor all that is known; returns the candidates.
+
+        A candidate that failed counts as the worst.
+        """
+        known = self.accuracies()
+        worst = min(accuracy for _, accuracy in known)
+        known += [(e.choices, worst) for e in self.journal.evaluations if e.failed]
+        candidates, accuracies = map(list, zip(*known, strict=True))
+        self.predictor.fit(candidates, accuracies)
+        return candidates
 
     def propose(self, stage: str, count: int) -> tuple[list[Choices], list[float]]:
         """Returns candidates that nobody trained, and what is predicted of them."""
-        known = self.accuracies()
-        self.predictor.fit(*map(list, zip(*known, strict=True)))
-        seen = {self.problem.identity(choices) for choices, _ in known}
+        known = self.learn()
+        seen = {self.problem.identity(choices) for choices in known}
         if stage == "coarse":
             candidates = self.pool
         else:
-            candidates = self._evolved([choices for choices, _ in known])
+            candidates = self._evolved(known)
         fresh: dict[Hashable, Choices] = {
             identity: choices
             for choices in candidates
@@ -183,15 +201,14 @@ class JointSearch:
 
         Candidates that were trained take part with what is predicted of them.
         """
-        known = self.accuracies()
-        self.predictor.fit(*map(list, zip(*known, strict=True)))
-        candidates = self._evolved([choices for choices, _ in known], optimism=0.0)
+        candidates = self._evolved(self.learn(), optimism=0.0)
         mean, _ = self.predictor.predict(candidates)
         best = int(np.argmax(mean))
         return self._found(candidates[best], float(mean[best]))
 
     def front(self, metric: str) -> list[Found]:
         """Returns the trained candidates that none beats, cheapest first."""
+        self.learn()
         known = [
             (choices, accuracy)
             for choices, accuracy in self.accuracies()
@@ -207,6 +224,36 @@ class JointSearch:
             if not front or (row.accuracy or 0) > (front[-1].accuracy or 0):
                 front.append(row)
         return front
+
+    def effects(self) -> list[dict[str, Any]]:
+        """Returns what each setting of the recipe does to the predicted accuracy.
+
+        The mean over candidates of the pool with this setting changed to a value and
+        the others as they are; `effect` is the best value's lead over the worst.
+        """
+        candidates = self.pool[:_EFFECT_CANDIDATES]
+        rows = []
+        for decision in self.problem.recipe:
+            shares = (np.arange(_EFFECT_VALUES) + 0.5) / _EFFECT_VALUES
+            values = list(dict.fromkeys(decision.at(float(s)) for s in shares))
+            means = [
+                float(
+                    self.predictor.predict(
+                        [{**each, decision.path: value} for each in candidates]
+                    )[0].mean()
+                )
+                for value in values
+            ]
+            rows.append(
+                {
+                    "setting": decision.path,
+                    "values": values,
+                    "accuracies": means,
+                    "best": values[int(np.argmax(means))],
+                    "effect": max(means) - min(means),
+                }
+            )
+        return sorted(rows, key=lambda row: -row["effect"])
 
     def _found(
         self, choices: Choices, predicted: float, accuracy: float | None = None

@@ -1,0 +1,75 @@
+"""What a joint search leaves in its run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mobilenas_tf.joint_space import JointSpace
+from mobilenas_tf.json_io import write_architecture, write_json
+from mobilenas_tf.search.joint import Found, JointSearch, Round
+from mobilenas_tf.search.joint_recipe import recipe_of
+from mobilenas_tf.spec import Architecture
+from mobilenas_tf.training.recipe import RECIPE_FILE, Recipe, write_recipe
+from mobilenas_tf.training.run_dir import RunDir
+
+JOURNAL = "evaluations.jsonl"
+RESULT = "joint.json"
+
+
+def write_found(
+    run: RunDir, space: JointSpace, best: Found
+) -> tuple[Architecture, Recipe]:
+    """Writes `architecture.json` and `recipe.json` of a candidate; returns both."""
+    architecture, recipe = space.resolve(best.choices), recipe_of(best.choices)
+    write_architecture(run.architecture_path, architecture)
+    write_recipe(run.path / RECIPE_FILE, recipe)
+    return architecture, recipe
+
+
+def write_joint(
+    run: RunDir, search: JointSearch, best: Found, rounds: Sequence[Mapping[str, Any]]
+) -> None:
+    """Writes `joint.json`, what the report shows.
+
+    Args:
+        run: Run folder.
+        search: That has ended.
+        best: What was found.
+        rounds: As `round_row` has them.
+    """
+    budgets = search.limits.budgets
+    metric = next(iter(budgets))
+    write_json(
+        run.path / RESULT,
+        {
+            "space": search.problem.name,
+            "measure": search.journal.measure,
+            "metric": metric,
+            "budgets": budgets,
+            "trained": search.trained,
+            "failed": sum(bool(e.failed) for e in search.journal.evaluations),
+            "epochs": search.epochs,
+            "stop_epoch": search.stop_epoch,
+            "seconds": sum(e.seconds for e in search.journal.evaluations),
+            "best": dataclasses.asdict(best),
+            "rounds": rounds,
+            "front": [dataclasses.asdict(row) for row in search.front(metric)],
+            "effects": search.effects(),
+        },
+    )
+
+
+def round_row(done: Round) -> dict[str, Any]:
+    """Returns a round as plain values; candidates that failed have no accuracy."""
+
+    def finite(values: Sequence[float]) -> list[float | None]:
+        return [value if value == value else None for value in values]
+
+    return {
+        "round": done.number,
+        "stage": done.stage,
+        "predicted": finite(done.predicted),
+        "accuracies": finite(done.accuracies),
+    }

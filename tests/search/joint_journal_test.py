@@ -1,0 +1,66 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from mobilenas_tf.decisions import choices_at
+from mobilenas_tf.search.joint_journal import Evaluation, EvaluationJournal
+from tests.small_joint_problem import small_joint_problem
+
+PROBLEM = small_joint_problem()
+CHOICES = choices_at(PROBLEM.decisions, [0.5] * 6)
+
+
+def open_journal(folder: Path, measure: str = "made up") -> EvaluationJournal:
+    return EvaluationJournal(folder / "journal.jsonl", PROBLEM, measure=measure)
+
+
+def row(**changes: object) -> str:
+    plain = {"space": "small", "measure": "made up", "choices": CHOICES}
+    plain |= {"curve": [0.5], "failed": "", "seconds": 1.0}
+    return json.dumps(plain | changes) + "\n"
+
+
+def test_what_was_written_is_known_again(tmp_path: Path):
+    journal, evaluation = (
+        open_journal(tmp_path),
+        Evaluation(CHOICES, (0.1, 0.2), "", 3.0),
+    )
+    journal.add(evaluation)
+    again = open_journal(tmp_path)
+    assert again.evaluations == (evaluation,)
+    assert again.known(CHOICES, epochs=2) == evaluation
+    assert again.known(CHOICES, epochs=3) is None
+
+
+def test_a_failed_candidate_is_known_whatever_its_epochs(tmp_path: Path):
+    journal = open_journal(tmp_path)
+    journal.add(Evaluation(CHOICES, (), "loss must stay finite"))
+    assert open_journal(tmp_path).known(CHOICES, epochs=9) is not None
+
+
+def test_half_a_last_line_is_dropped(tmp_path: Path):
+    path = tmp_path / "journal.jsonl"
+    path.write_text(row() + row()[:40])
+    assert len(open_journal(tmp_path).evaluations) == 1
+    assert path.read_text() == row()
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (row(space="large"), "must be the journal of small. Received: that of large"),
+        (row(measure="other"), "trained as: made up. Received: other"),
+        ("{}\n", "line 1, must be an entry of a journal"),
+        (row(choices={**CHOICES, "depth": 9}), "line 1, must be a candidate: depth"),
+        (row(choices=3), "line 1, must be a candidate"),
+        (row(curve=[float("nan")]), "line 1, must have finite accuracies"),
+        (row(curve=[]), "line 1, must have finite accuracies, or why"),
+    ],
+)
+def test_a_journal_that_does_not_fit_is_refused(
+    line: str, sentence: str, tmp_path: Path
+):
+    (tmp_path / "journal.jsonl").write_text(line)
+    with pytest.raises(ValueError, match=sentence):
+        open_journal(tmp_path)

@@ -1,0 +1,163 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilenas_tf.search.config import JointConfig
+from mobilenas_tf.search.joint import JointSearch, Round
+from mobilenas_tf.search.joint_journal import Evaluation, EvaluationJournal
+from mobilenas_tf.search.joint_problem import Limits, quasi_random
+from mobilenas_tf.search.workers import InProcess, Order
+from tests.small_joint_problem import (
+    EPOCHS,
+    accuracy,
+    evaluate,
+    fails_where,
+    small_joint_problem,
+)
+
+PROBLEM = small_joint_problem()
+CONFIG = JointConfig(
+    evaluations=40, first_round=12, batch=7, pool=256, parents=10, children=40
+)
+CAP = 500.0
+
+
+def search(folder: Path, *, cap: float = CAP, config: JointConfig = CONFIG):
+    journal = EvaluationJournal(folder / "journal.jsonl", PROBLEM, measure="made up")
+    return JointSearch(
+        PROBLEM, {"macs": cap}, journal, config=config, epochs=EPOCHS, seed=0
+    )
+
+
+class Counting(InProcess):
+    """Notes the orders it gets."""
+
+    def __init__(self, evaluate=evaluate):
+        super().__init__(evaluate)
+        self.orders: list[Order] = []
+
+    def run(self, orders):
+        self.orders += orders
+        return super().run(orders)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory):
+    done, workers, rounds = search(tmp_path_factory.mktemp("run")), Counting(), []
+    done.run(workers, rounds.append)
+    return done, workers, rounds
+
+
+def test_every_candidate_is_within_the_budget_and_none_is_trained_twice(ended):
+    done, workers, _ = ended
+    identities = [PROBLEM.identity(order.choices) for order in workers.orders]
+    assert len(identities) == len(set(identities)) == CONFIG.evaluations
+    for order in workers.orders:
+        assert PROBLEM.facts(order.choices).costs["macs"] <= CAP
+
+
+def test_the_first_round_runs_to_the_end_and_later_ones_stop_early(ended):
+    done, workers, rounds = ended
+    assert done.stop_epoch == 2  # the first epoch ranks the other way round
+    epochs = [order.epochs for order in workers.orders]
+    assert epochs == [EPOCHS] * 12 + [2] * 28
+    assert [row.stage for row in rounds] == ["first", *["coarse"] * 2, *["fine"] * 2]
+    assert [len(row.candidates) for row in rounds] == [12, 7, 7, 7, 7]
+
+
+def test_it_finds_what_random_candidates_do_not(ended):
+    done, _, rounds = ended
+    best = done.front("macs")[-1]
+    pool = quasi_random(Limits(PROBLEM, {"macs": CAP}), size=400, seed=9)
+    ranked = sorted((accuracy(choices) for choices in pool), reverse=True)
+    assert accuracy(best.choices) >= ranked[4]
+    assert best.choices["recipe/optimizer"] == "adamw"
+    by_round = [np.mean([accuracy(c) for c in row.candidates]) for row in rounds]
+    assert min(by_round[1:]) > by_round[0]
+
+
+def test_predictions_are_told_beside_what_was_reached(ended):
+    _, _, rounds = ended
+    last = rounds[-1]
+    reached = [evaluate(Order(c, 2)).curve[1] for c in last.candidates]
+    np.testing.assert_allclose(last.accuracies, reached)
+    assert np.abs(np.subtract(last.predicted, reached)).mean() < 0.03
+
+
+def test_the_front_rises_and_its_figures_are_the_journals(ended):
+    done, _, _ = ended
+    front = done.front("macs")
+    costs = [row.costs["macs"] for row in front]
+    assert costs == sorted(costs)
+    assert [row.accuracy for row in front] == sorted(row.accuracy for row in front)
+    for row in front:
+        assert row.accuracy == evaluate(Order(row.choices, 2)).curve[1]
+
+
+def test_effects_name_the_setting_that_matters_and_its_best_value(ended):
+    rows = {row["setting"]: row for row in ended[0].effects()}
+    assert rows["recipe/optimizer"]["best"] == "adamw"
+    assert rows["recipe/optimizer"]["effect"] == pytest.approx(0.1, abs=0.04)
+    assert rows["recipe/learning_rate"]["effect"] < 0.05  # it does nothing here
+
+
+def test_a_killed_search_goes_on_and_loses_nothing(tmp_path: Path):
+    workers, left = Counting(), [17]
+
+    def dies(order: Order) -> Evaluation:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return evaluate(order)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path).run(InProcess(dies))
+    again = search(tmp_path)
+    assert again.trained == 16
+    again.run(workers)
+    assert len(workers.orders) == CONFIG.evaluations - 16
+    assert again.trained == CONFIG.evaluations
+
+
+def test_candidates_that_fail_are_recorded_and_avoided(tmp_path: Path):
+    def diverges(order: Order) -> Evaluation:
+        if fails_where(order.choices):
+            return Evaluation(order.choices, (0.2,), "loss must stay finite")
+        return evaluate(order)
+
+    done, rounds = search(tmp_path), list[Round]()
+    done.run(InProcess(diverges), rounds.append)
+    failed = [each for each in done.journal.evaluations if each.failed]
+    shares = [np.isnan(row.accuracies).mean() for row in rounds]
+    assert failed and shares[0] > 0.1
+    assert np.mean(shares[-2:]) < shares[0]
+    assert not fails_where(done.front("macs")[-1].choices)
+
+
+def test_all_candidates_failing_is_an_error_that_says_why(tmp_path: Path):
+    done = search(tmp_path)
+    with pytest.raises(ValueError, match="did not fail. Received: no good"):
+        done.run(InProcess(lambda order: Evaluation(order.choices, (), "no good")))
+
+
+def test_a_finished_search_answers_for_another_budget_without_training(ended):
+    done, _, _ = ended
+    other = JointSearch(
+        PROBLEM, {"macs": 200.0}, done.journal, config=CONFIG, epochs=EPOCHS, seed=0
+    )
+    found = other.ask()
+    assert found.accuracy is None and found.costs["macs"] <= 200.0
+    pool = quasi_random(Limits(PROBLEM, {"macs": 200.0}), size=200, seed=9)
+    ranked = sorted((accuracy(choices) for choices in pool), reverse=True)
+    assert accuracy(found.choices) >= ranked[20]
+    assert found.predicted == pytest.approx(
+        evaluate(Order(found.choices, 2)).curve[1], abs=0.15
+    )
+
+
+def test_a_space_with_few_candidates_ends_early(tmp_path: Path):
+    config = JointConfig(evaluations=200, first_round=4, batch=50, pool=200)
+    done = search(tmp_path, cap=10.0, config=config)
+    done.run(Counting())  # learning rates make more than 200; it must end at 200
+    assert done.trained == 200

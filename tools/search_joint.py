@@ -1,0 +1,190 @@
+"""Searches a network and its training recipe together (JointNAS, FBNetV3).
+
+Example:
+  python -m tools.search_joint --space=fbnet_v3_32 --dataset=tfds:cifar10 \
+      --max_macs=4e6 --evaluations=64 --workdir=runs/joint
+  python -m tools.search_joint --space=fbnet_v3_32 --dataset=tfds:cifar10 \
+      --max_macs=2e6 --fine_only=runs/joint --workdir=runs/joint_2m
+  python -m tools.train_classifier --architecture=runs/joint --recipe=runs/joint \
+      --dataset=tfds:cifar10
+
+Writes architecture.json and recipe.json of the best candidate, evaluations.jsonl,
+joint.json and report.html. With --fine_only nothing is trained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from mobilenas_tf.joint_spaces import SPACES, named_joint_space
+from mobilenas_tf.names import lookup
+from mobilenas_tf.search.config import JointBudgetConfig, JointConfig
+from mobilenas_tf.training.config import TrainingConfig
+from tools import flag_config, run_flags
+from tools.search_flags import define_search, search_from_flags
+
+if TYPE_CHECKING:
+    from mobilenas_tf.joint_space import JointSpace
+    from mobilenas_tf.search.candidate_training import CandidateSettings
+    from mobilenas_tf.search.workers import Workers
+
+# Candidates see few steps: batch norms must follow quickly.
+SEARCH_TRAINING = TrainingConfig(epochs=10, batch_norm_momentum=0.9)
+# What the recipe decides.
+RECIPE = (
+    *("optimizer", "learning_rate", "weight_decay", "ema_decay", "mixup_alpha"),
+    *("label_smoothing", "dropout_rate", "drop_path_rate"),
+)
+
+
+def main() -> None:
+    """Runs the search that the flags describe."""
+    values = flags.FLAGS
+    config = flag_config.config_from_flags(JointConfig)
+    budget_config = flag_config.config_from_flags(JointBudgetConfig)
+    largest_px = lookup("space", config.space, SPACES)(2).resolution[1]
+    settings = search_from_flags(largest_px)
+    source = values.fine_only and Path(values.fine_only)
+
+    flag_config.import_tensorflow()
+    import tqdm
+
+    from mobilenas_tf.reporting.page import write_report
+    from mobilenas_tf.search.candidate_training import CandidateSettings, joint_problem
+    from mobilenas_tf.search.joint import JointSearch, Round
+    from mobilenas_tf.search.joint_journal import EvaluationJournal
+    from mobilenas_tf.search.joint_problem import Limits
+    from mobilenas_tf.search.joint_result import (
+        JOURNAL,
+        round_row,
+        write_found,
+        write_joint,
+    )
+    from mobilenas_tf.training.data import load_classification_data
+    from mobilenas_tf.training.run_dir import open_run_dir
+
+    shared = CandidateSettings(
+        settings.data, settings.augmentation, settings.optimizer, settings.training
+    )
+    data = load_classification_data(settings.data, settings.augmentation)
+    space = named_joint_space(config.space, num_classes=data.num_classes)
+    problem, budgets = joint_problem(space), budget_config.budgets
+    Limits(problem, budgets).cheapest  # noqa: B018  # an error before anything is made
+    if source:
+        _check_source(source)
+    run = open_run_dir(
+        run_flags.workdir(),
+        config={
+            "tool": "search_joint",
+            "search": config,
+            "budget": budget_config,
+            "fine_only": str(source) if source else None,
+            **settings.run_config(),
+        },
+        command=run_flags.command(),
+    )
+    if source:
+        shutil.copy(source / JOURNAL, run.path / JOURNAL)
+    search = JointSearch(
+        problem,
+        budgets,
+        EvaluationJournal(run.path / JOURNAL, problem, measure=shared.measure),
+        config=config,
+        epochs=settings.training.epochs,
+        seed=settings.training.seed,
+    )
+    rounds: list[dict[str, object]] = []
+
+    def note(done: Round) -> None:
+        rounds.append(round_row(done))
+        best = max((a for a in done.accuracies if a == a), default=float("nan"))
+        tqdm.tqdm.write(
+            f"round {done.number} ({done.stage}): {search.trained}/"
+            f"{config.evaluations} candidates, best of the round {best:.1%} after "
+            f"epoch {search.stop_epoch}"
+        )
+
+    if source:
+        best = search.ask()
+    else:
+        with _workers(space, shared) as workers:
+            search.run(workers, note)
+        best = search.front(next(iter(budgets)))[-1]
+    architecture, recipe = write_found(run, space, best)
+    write_joint(run, search, best, rounds)
+    report = write_report(run.path)
+    told = (
+        f"predicted to reach {best.predicted:.1%}"
+        if best.accuracy is None
+        else f"{best.accuracy:.1%} of the validation images after epoch "
+        f"{search.stop_epoch}"
+    )
+    run_flags.finish(
+        {
+            "name": architecture.name,
+            **best.costs,
+            "accuracy": best.accuracy,
+            "predicted": best.predicted,
+            "trained": search.trained,
+            "architecture": str(run.architecture_path),
+        },
+        f"Found a network of {best.costs['macs'] / 1e6:.3f} M multiply-adds and a "
+        f"recipe ({recipe.optimizer}), {told}: {run.path}, {report}",
+    )
+
+
+def _check_source(source: Path) -> None:
+    from mobilenas_tf.search.joint_result import JOURNAL
+
+    if not (source / JOURNAL).exists():
+        raise FileNotFoundError(
+            f"{source / JOURNAL} must be there: --fine_only takes the run folder of a "
+            "joint search. It is missing"
+        )
+
+
+@contextlib.contextmanager
+def _workers(space: JointSpace, shared: CandidateSettings) -> Iterator[Workers]:
+    from mobilenas_tf.search.candidate_training import CandidateTrainer
+    from mobilenas_tf.search.ray_workers import RayWorkers, ray_session
+    from mobilenas_tf.search.workers import InProcess
+
+    values = flags.FLAGS
+    if values.workers == "process":
+        yield InProcess(CandidateTrainer(space, shared))
+        return
+    threads = max((os.cpu_count() or 1) // values.ray_workers, 1)
+    make = functools.partial(CandidateTrainer, space, shared, threads=threads)
+    with ray_session(values.ray_address):
+        yield RayWorkers(make, count=values.ray_workers)
+
+
+flags.DEFINE_string(
+    "fine_only",
+    None,
+    "Run folder of a joint search: look among what it learned, train nothing.",
+)
+flags.DEFINE_enum(
+    "workers", "process", ["process", "ray"], "Who trains the candidates."
+)
+flags.DEFINE_integer("ray_workers", 2, "workers=ray: how many at a time.", 1)
+flags.DEFINE_string(
+    "ray_address",
+    None,
+    "workers=ray: HOST:PORT of a cluster's head; by default Ray starts here.",
+)
+flag_config.define_flags(JointConfig)
+flag_config.define_flags(JointBudgetConfig)
+define_search(SEARCH_TRAINING, leave_out=RECIPE)
+run_flags.define_workdir("runs/search_joint")
+
+if __name__ == "__main__":
+    flag_config.run(main)
