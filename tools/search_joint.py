@@ -47,12 +47,11 @@ RECIPE = (
 
 def main() -> None:
     """Runs the search that the flags describe."""
-    values = flags.FLAGS
     config = flag_config.config_from_flags(JointConfig)
     budget_config = flag_config.config_from_flags(JointBudgetConfig)
     largest_px = lookup("space", config.space, SPACES)(2).resolution[1]
     settings = search_from_flags(largest_px)
-    source = values.fine_only and Path(values.fine_only)
+    source = flags.FLAGS.fine_only and Path(flags.FLAGS.fine_only)
 
     flag_config.import_tensorflow()
     import tqdm
@@ -78,46 +77,49 @@ def main() -> None:
     space = named_joint_space(config.space, num_classes=data.num_classes)
     problem, budgets = joint_problem(space), budget_config.budgets
     Limits(problem, budgets).cheapest  # noqa: B018  # an error before anything is made
-    if source:
-        _check_source(source)
-    run = open_run_dir(
-        run_flags.workdir(),
-        config={
-            "tool": "search_joint",
-            "search": config,
-            "budget": budget_config,
-            "fine_only": str(source) if source else None,
-            **settings.run_config(),
-        },
-        command=run_flags.command(),
-    )
-    if source:
-        shutil.copy(source / JOURNAL, run.path / JOURNAL)
-    search = JointSearch(
-        problem,
-        budgets,
-        EvaluationJournal(run.path / JOURNAL, problem, measure=shared.measure),
-        config=config,
-        epochs=settings.training.epochs,
-        seed=settings.training.seed,
-    )
-    rounds: list[dict[str, object]] = []
-
-    def note(done: Round) -> None:
-        rounds.append(round_row(done))
-        best = max((a for a in done.accuracies if a == a), default=float("nan"))
-        tqdm.tqdm.write(
-            f"round {done.number} ({done.stage}): {search.trained}/"
-            f"{config.evaluations} candidates, best of the round {best:.1%} after "
-            f"epoch {search.stop_epoch}"
+    if source and not (source / JOURNAL).exists():
+        raise FileNotFoundError(
+            f"{source / JOURNAL} must be there: --fine_only takes the run folder of a "
+            "joint search. It is missing"
         )
+    with _workers(space, shared, is_idle=bool(source)) as workers:
+        run = open_run_dir(
+            run_flags.workdir(),
+            config={
+                "tool": "search_joint",
+                "search": config,
+                "budget": budget_config,
+                "fine_only": str(source) if source else None,
+                **settings.run_config(),
+            },
+            command=run_flags.command(),
+        )
+        if source:
+            shutil.copy(source / JOURNAL, run.path / JOURNAL)
+        search = JointSearch(
+            problem,
+            budgets,
+            EvaluationJournal(run.path / JOURNAL, problem, measure=shared.measure),
+            config=config,
+            epochs=settings.training.epochs,
+            seed=settings.training.seed,
+        )
+        rounds: list[dict[str, object]] = []
 
-    if source:
-        best = search.ask()
-    else:
-        with _workers(space, shared) as workers:
+        def note(done: Round) -> None:
+            rounds.append(round_row(done))
+            best = max((a for a in done.accuracies if a == a), default=float("nan"))
+            tqdm.tqdm.write(
+                f"round {done.number} ({done.stage}): {search.trained}/"
+                f"{config.evaluations} candidates, best of the round {best:.1%} after "
+                f"epoch {search.stop_epoch}"
+            )
+
+        if workers is None:
+            best = search.ask()
+        else:
             search.run(workers, note)
-        best = search.front(next(iter(budgets)))[-1]
+            best = search.front(next(iter(budgets)))[-1]
     architecture, recipe = write_found(run, space, best)
     write_joint(run, search, best, rounds)
     report = write_report(run.path)
@@ -141,23 +143,19 @@ def main() -> None:
     )
 
 
-def _check_source(source: Path) -> None:
-    from mobilenas_tf.search.joint_result import JOURNAL
-
-    if not (source / JOURNAL).exists():
-        raise FileNotFoundError(
-            f"{source / JOURNAL} must be there: --fine_only takes the run folder of a "
-            "joint search. It is missing"
-        )
-
-
 @contextlib.contextmanager
-def _workers(space: JointSpace, shared: CandidateSettings) -> Iterator[Workers]:
+def _workers(
+    space: JointSpace, shared: CandidateSettings, *, is_idle: bool
+) -> Iterator[Workers | None]:
+    """Gives who trains candidates; None if nothing is to be trained."""
     from mobilenas_tf.search.candidate_training import CandidateTrainer
     from mobilenas_tf.search.ray_workers import RayWorkers, ray_session
     from mobilenas_tf.search.workers import InProcess
 
     values = flags.FLAGS
+    if is_idle:
+        yield None
+        return
     if values.workers == "process":
         yield InProcess(CandidateTrainer(space, shared))
         return

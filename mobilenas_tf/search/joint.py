@@ -19,10 +19,10 @@ import numpy as np
 import scipy.stats
 
 from mobilenas_tf.decisions import Choices, mutated
+from mobilenas_tf.search.candidate_predictor import CandidatePredictor
 from mobilenas_tf.search.config import JointConfig
 from mobilenas_tf.search.joint_journal import Evaluation, EvaluationJournal
 from mobilenas_tf.search.joint_problem import (
-    CandidatePredictor,
     JointProblem,
     Limits,
     quasi_random,

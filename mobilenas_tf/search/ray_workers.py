@@ -30,7 +30,18 @@ class RayWorkers:
         Args:
             make_evaluate: Called once in each actor.
             count: Of actors.
+
+        Raises:
+            ValueError: If Ray has fewer processors.
         """
+        import ray
+
+        processors = int(ray.cluster_resources().get("CPU", 0))
+        if count > processors:
+            raise ValueError(
+                f"ray_workers must be at most {processors}, the processors that Ray "
+                f"has. Received: ray_workers={count}"
+            )
         self._make_evaluate = make_evaluate
         self._actors = [self._start() for _ in range(count)]
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mobilenas_tf.decisions import choices_at
+from mobilenas_tf.search.candidate_predictor import CandidatePredictor
 from mobilenas_tf.search.joint_problem import (
-    CandidatePredictor,
     Limits,
     quasi_random,
 )

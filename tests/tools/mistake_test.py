@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 
 SEARCH = ("search_figs", "--space=figs_quantized_16", "--max_macs=3e5")
 DNAS = ("search_dnas", "--space=fbnet_32", "--dataset=digits")
+JOINT = ("search_joint", "--space=fbnet_v3_32", "--dataset=digits", "--pool=16")
 TRAIN = ("train_classifier", "--architecture=run")
 TINY = ("train_classifier", "--architecture=mobilenet_v2", "--image_size_px=16")
 
@@ -253,6 +254,26 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown flag": (
         (*SEARCH, "--max_mac=3e5"),
         r"unknown flag --max_mac; the nearest are --max_macs.*",
+    ),
+    "budget that no network of a joint search meets": (
+        (*JOINT, "--max_macs=1"),
+        r"max_macs must be at least [\d,]+, the smallest network of fbnet_v3_32\. .* 1",
+    ),
+    "a joint search without a budget": (
+        JOINT,
+        r"max_macs or max_params must be given, above 0\. Received: none",
+    ),
+    "fine rounds of no search": (
+        (*JOINT, "--max_macs=1e6", "--fine_only=run"),
+        r"run/evaluations\.jsonl must be there: --fine_only takes .* It is missing",
+    ),
+    "fewer evaluations than the first round": (
+        (*JOINT, "--max_macs=1e6", "--evaluations=3"),
+        r"evaluations must be at least first_round, 16\. Received: evaluations=3",
+    ),
+    "an address where no Ray is": (
+        (*JOINT, "--max_macs=1e6", "--workers=ray", "--ray_address=127.0.0.1:9"),
+        r"ray_address must be that of a running cluster's head\. .*127\.0\.0\.1:9.*",
     ),
     "a recipe that is not there": (
         (*TRAIN, "--recipe=run"),

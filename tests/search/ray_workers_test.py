@@ -1,0 +1,119 @@
+"""Ray's workers, started on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mobilenas_tf.decisions import choices_at
+from mobilenas_tf.search.joint_journal import Evaluation
+from mobilenas_tf.search.ray_workers import ATTEMPTS, RayWorkers, ray_session
+from mobilenas_tf.search.workers import Evaluate, InProcess, Order
+from tests.small_joint_problem import evaluate, small_joint_problem
+
+pytestmark = pytest.mark.slow
+
+PROBLEM = small_joint_problem()
+ORDERS = [
+    Order(choices_at(PROBLEM.decisions, [(i + 0.5) / 16] * 6), epochs=1 + i % 5)
+    for i in range(16)
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def session() -> Iterator[None]:
+    with ray_session(None):
+        yield
+
+
+def by_key(evaluations: list[Evaluation]):
+    return {PROBLEM.identity(each.choices): each for each in evaluations}
+
+
+def slow_evaluate() -> Evaluate:
+    def work(order: Order) -> Evaluation:
+        time.sleep(0.2)
+        return evaluate(order)
+
+    return work
+
+
+def suicidal_evaluate() -> Evaluate:
+    """Returns what never survives the deepest network."""
+
+    def work(order: Order) -> Evaluation:
+        if order.choices["depth"] == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return evaluate(order)
+
+    return work
+
+
+def test_two_workers_give_what_this_process_gives():
+    workers = RayWorkers(lambda: evaluate, count=2)
+    found = by_key(list(workers.run(ORDERS)))
+    assert len(set(workers.process_ids())) == 2
+    assert found == by_key(list(InProcess(evaluate).run(ORDERS)))
+
+
+def test_a_worker_killed_half_way_loses_nothing():
+    workers, found = RayWorkers(slow_evaluate, count=2), []
+    victim = workers.process_ids()[0]
+    for evaluation in workers.run(ORDERS):
+        found.append(evaluation)
+        if len(found) == 5:
+            os.kill(victim, signal.SIGKILL)
+    assert by_key(found) == by_key(list(InProcess(evaluate).run(ORDERS)))
+    assert len(found) == len(ORDERS)
+    assert victim not in workers.process_ids()
+
+
+def test_an_order_that_kills_its_workers_fails_and_the_others_are_done():
+    found = by_key(list(RayWorkers(suicidal_evaluate, count=2).run(ORDERS)))
+    assert len(found) == len(ORDERS)
+    for each in found.values():
+        died = f"its worker died {ATTEMPTS} times"
+        assert each.failed == (died if each.choices["depth"] == 4 else "")
+
+
+def test_a_caller_that_stops_leaves_idle_workers():
+    workers = RayWorkers(slow_evaluate, count=2)
+    running = workers.run(ORDERS)
+    next(running)
+    running.close()
+    started = time.monotonic()
+    assert len(workers.process_ids()) == 2
+    assert len(list(workers.run(ORDERS[:2]))) == 2
+    assert time.monotonic() - started < 60
+
+
+def test_more_workers_than_processors_are_refused():
+    with pytest.raises(ValueError, match=r"ray_workers must be at most \d+, .*=10000"):
+        RayWorkers(lambda: evaluate, count=10_000)
+
+
+def test_an_address_where_nothing_answers_is_refused_within_seconds(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    started = time.monotonic()
+    with (
+        pytest.raises(ConnectionError, match=f"ray_address must be .*{address}, where"),
+        ray_session(address),
+    ):
+        pass
+    assert time.monotonic() - started < 10
+
+
+def test_an_address_that_is_none_is_refused():
+    with (
+        pytest.raises(ValueError, match="ray_address must be HOST:PORT"),
+        ray_session("somewhere"),
+    ):
+        pass

@@ -1,0 +1,68 @@
+"""A joint search by its binary, asked again, and its recipe taken by a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.json_io import read_architecture, read_json
+from mobilenas_tf.training.recipe import open_recipe
+from tests.tools.run_binary import Answer, run_binary
+
+pytestmark = pytest.mark.slow
+
+DATA = ("--dataset=digits", "--max_train_images=128", "--batch_size=64", "--json")
+SEARCH = (
+    *("search_joint", *DATA, "--epochs=1", "--warmup_epochs=0"),
+    *("--evaluations=5", "--first_round=4", "--batch=1", "--pool=64"),
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("joint")
+
+
+@pytest.fixture(scope="module")
+def first(root: Path) -> Answer:
+    return run_binary(root, *SEARCH, "--max_macs=6e5", "--workdir=first")
+
+
+def test_it_leaves_network_recipe_and_report(root: Path, first: Answer) -> None:
+    network = read_architecture(root / "first" / "architecture.json")
+    assert network_cost(network).macs == first.result["macs"] <= 6e5
+    assert open_recipe(root / "first").optimizer in ("sgd", "rmsprop", "adamw")
+    assert first.result["trained"] == 5
+    assert "The joint search" in (root / "first" / "report.html").read_text()
+
+
+def test_it_is_asked_again_without_training(root: Path, first: Answer) -> None:
+    asked = run_binary(
+        root, *SEARCH, "--max_params=4e4", "--fine_only=first", "--workdir=second"
+    )
+    assert asked.result["params"] <= 4e4
+    assert asked.result["accuracy"] is None and asked.result["predicted"] > 0
+    journals = [
+        (root / run / "evaluations.jsonl").read_text() for run in ("first", "second")
+    ]
+    assert journals[0] == journals[1]
+
+
+def test_a_training_takes_the_recipe_but_for_what_is_given(
+    root: Path, first: Answer
+) -> None:
+    run_binary(
+        root,
+        *("train_classifier", *DATA, "--architecture=first", "--recipe=first"),
+        *("--epochs=1", "--dropout_rate=0.55", "--workdir=train"),
+    )
+    config, recipe = (
+        read_json(root / "train" / "config.json"),
+        open_recipe(root / "first"),
+    )
+    assert config["optimizer"]["learning_rate"] == recipe.learning_rate
+    assert config["augmentation"]["mixup_alpha"] == recipe.mixup_alpha
+    assert config["training"]["drop_path_rate"] == recipe.drop_path_rate
+    assert config["training"]["dropout_rate"] == 0.55
