@@ -161,6 +161,32 @@ class FusedAdamW(keras.optimizers.AdamW):
         """Leaves the decay to `update_step`, which knows the learning rate."""
 
 
+class FusedRMSprop(keras.optimizers.RMSprop):
+    """`keras.optimizers.RMSprop` in two operators a variable, if it has momentum."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable."""
+        rate = tf.cast(learning_rate, variable.dtype)
+        _decay(self, variable, rate)
+        if not self.momentum:  # Keras has no accumulator then
+            super().update_step(gradient, variable, rate)
+            return
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyRMSProp(
+            var=variable.handle,
+            ms=self._velocities[index].value.handle,
+            mom=self._momentums[index].value.handle,
+            lr=rate,
+            rho=self.rho,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+    def _apply_weight_decay(self, variables):
+        """Leaves the decay to `update_step`, which knows the learning rate."""
+
+
 def _decay(
     optimizer: keras.optimizers.Optimizer, variable: keras.Variable, rate: tf.Tensor
 ) -> None:
@@ -212,9 +238,7 @@ def build_optimizer(
         if config.optimizer == "sgd":
             optimizer = FusedSGD(nesterov=config.nesterov, **options)
         else:
-            optimizer = keras.optimizers.RMSprop(
-                rho=config.rho, epsilon=config.epsilon, **options
-            )
+            optimizer = FusedRMSprop(rho=config.rho, epsilon=config.epsilon, **options)
     optimizer.exclude_from_weight_decay(
         var_list=[v for v in variables if is_exempt_from_weight_decay(v)]
     )

@@ -176,7 +176,23 @@ def test_rmsprop_has_epsilon_inside_the_root():
     assert float(variable) == pytest.approx(1 - 0.2 / math.sqrt(0.7))
 
 
-def test_fused_adamw_is_keras_adamw():
+@pytest.mark.parametrize(
+    ("name", "options", "kerass"),
+    [
+        ("adamw", {"momentum": 0.8}, lambda: keras.optimizers.AdamW(0.1, beta_1=0.8)),
+        *(
+            (
+                "rmsprop",
+                {"momentum": momentum, "rho": 0.7, "epsilon": 0.02},
+                lambda momentum=momentum: keras.optimizers.RMSprop(
+                    0.1, rho=0.7, momentum=momentum, epsilon=0.02
+                ),
+            )
+            for momentum in (0.0, 0.8)
+        ),
+    ],
+)
+def test_fused_optimizers_are_keras(name, options, kerass):
     def steps(make_optimizer):
         weights = np.linspace(-1, 1, 6).reshape(2, 3)
         variable = keras.Variable(weights, dtype="float32")
@@ -185,12 +201,14 @@ def test_fused_adamw_is_keras_adamw():
             optimizer.apply([tf.constant(scale * np.ones((2, 3), "float32"))])
         return np.array(variable)
 
-    options = constant_options(learning_rate=0.1, momentum=0.8, weight_decay=0.2)
-    ours = steps(lambda v: optimizer_of(v, optimizer="adamw", **options))
-    keras_own = steps(
-        lambda v: built(keras.optimizers.AdamW(0.1, beta_1=0.8, weight_decay=0.2), v)
-    )
-    np.testing.assert_allclose(ours, keras_own, rtol=1e-5)
+    def kerass_own(variables):
+        optimizer = kerass()
+        optimizer.weight_decay = 0.2
+        return built(optimizer, variables)
+
+    options = constant_options(learning_rate=0.1, weight_decay=0.2, **options)
+    ours = steps(lambda v: optimizer_of(v, optimizer=name, **options))
+    np.testing.assert_allclose(ours, steps(kerass_own), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw"])
