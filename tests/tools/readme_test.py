@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mobilenas_tf.block_spaces import TABLES as BLOCK_TABLES
+from mobilenas_tf.joint_spaces import SPACES as JOINT_SPACES
 from mobilenas_tf.one_shot_spaces import SPACES as ONE_SHOT_SPACES
 from mobilenas_tf.spaces import TABLES
 from mobilenas_tf.zoo import ZOO
@@ -94,7 +95,7 @@ def test_the_examples_of_the_binaries_have_flags_that_exist() -> None:
 @pytest.mark.parametrize(
     ("flag", "known"),
     [
-        ("space", {*TABLES, *BLOCK_TABLES, *ONE_SHOT_SPACES, *ZOO}),
+        ("space", {*TABLES, *BLOCK_TABLES, *ONE_SHOT_SPACES, *JOINT_SPACES, *ZOO}),
         ("architecture", {*ZOO, "runs", "network.json"}),
     ],
 )
