@@ -1,13 +1,15 @@
 """Networks times recipes, all trained: do recipes change which network is best?
 
-A full-factorial table of 24 networks under 12 recipes, each trained with three seeds;
-of the third seed other images are for validation. Two seeds are what searches see, the
-third judges what they find. From it follow
+A full-factorial table of 24 networks under 12 recipes, each trained with three seeds.
+Searches see the validation images of two seeds; the test images of the third, each in
+its turn, judge what they find. From it follow
 
 - flips: pairs of networks that two recipes rank in opposite order, both by more than
-  twice the standard error of the difference of seeds;
-- joint search against one of the network alone (default recipe) and one of the recipe
-  alone (default network), by as many evaluations.
+  twice the standard error of the difference of two seeds; how many of them the third
+  seed confirms, and how many there would be if recipes helped all networks alike;
+- joint search against one of the network alone (default recipe), one of the recipe
+  alone (default network), one of both in turn, and random candidates, by as many
+  evaluations. The default recipe is that of `train_classifier`.
 
 Each job's result is stored as it ends; a stopped script goes on.
 
@@ -19,7 +21,7 @@ from __future__ import annotations
 import functools
 import itertools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +46,9 @@ flags.FLAGS.set_default("max_train_images", 2000)
 flags.FLAGS.set_default("epochs", 6)
 
 NUM_CLASSES = 10
-SEEN, JUDGE = (0, 1), 2  # seeds
+SEEDS = 3
+TEST_BATCHES = 40
+ADDITIVE_TABLES = 200
 _FIXED: Mapping[str, Any] = {"squeeze_excite": ("off",), "activations": ("relu",)}
 SPACE = JointSpace(
     name="joint_table",
@@ -66,49 +70,49 @@ NETWORK = (
     Options("kernel", (3, 5)),
     Options("expansion", (2, 4)),
 )
-REGULARISED = {"mixup": 20, "label_smoothing": 10, "dropout": 10, "drop_path": 10}
+_USUAL = {"mixup": 0, "label_smoothing": 10, "dropout": 10, "drop_path": 0}
+REGULARISED = {"usual": _USUAL, "more": _USUAL | {"mixup": 20, "drop_path": 10}}
 RECIPE = (
     Options("recipe/optimizer", ("sgd", "adamw")),
-    Options("recipe/learning_rate", (0.5, 2.0, 8.0)),
-    Options("recipe/regularisation", ("none", "some")),
+    Options("recipe/learning_rate", (1.0, 3.0, 8.0)),
+    Options("recipe/regularisation", tuple(REGULARISED)),
 )
-# The table's nearest to the defaults of `train_classifier`, and a network in the midst.
+# A network in the midst, and what `train_classifier` does of itself.
 DEFAULT: Choices = {
     **{"width": "narrow", "depth": 2, "kernel": 3, "expansion": 4},
     "recipe/optimizer": "sgd",
-    "recipe/learning_rate": 0.5,
-    "recipe/regularisation": "none",
+    "recipe/learning_rate": 1.0,
+    "recipe/regularisation": "usual",
 }
 
-Table = Mapping[tuple[Value, ...], Sequence[float]]  # accuracies by seed
+# Accuracies in percent of validation and of test images, `[seeds, 2]`, by choices.
+Table = Mapping[tuple[Value, ...], np.ndarray]
+# (table, seeds that are seen, evaluations, seed) -> choices
+Search = Callable[[Table, Sequence[int], int, int], Choices]
 
 
 def main(_: Sequence[str]) -> None:
     """Trains what is missing, prints tables and one JSON object."""
     table = _table(run_jobs(_jobs(), _work, results_folder()))
-    noise = _noise(table)
-    flips = _flips(table, noise)
+    flips = _flips(table)
     print(format_table(list(flips), [flips]))
-    kinds = {
-        "joint": (NETWORK, RECIPE),
-        "network alone": (NETWORK, ()),
-        "recipe alone": ((), RECIPE),
-    }
     rows, differences = [], []
     for count in map(int, _COUNTS.value):
-        found = {
-            kind: [
-                _searched(table, *decisions, evaluations=count, seed=seed)
-                for seed in range(_RUNS.value)
-            ]
-            for kind, decisions in kinds.items()
-        }
-        for kind, values in found.items():
-            row = {"evaluations": count, "search": kind}
-            rows.append(row | {"accuracy": float(np.mean(values))})
-            if kind != "joint":
-                difference = paired_difference(found["joint"], values)
-                differences.append(row | difference)
+        found = {name: _judged(table, find, count) for name, find in SEARCHES.items()}
+        for name, judged in found.items():
+            row = {"evaluations": count, "search": name}
+            rows.append(
+                row
+                | {
+                    "accuracy": float(np.mean([value for _, value in judged])),
+                    "distinct": len({key for key, _ in judged}),
+                }
+            )
+            if name != JOINT:
+                ours, others = (
+                    [value for _, value in each] for each in (found[JOINT], judged)
+                )
+                differences.append(row | paired_difference(ours, others))
     print(format_table(list(rows[0]), rows))
     print(format_table(list(differences[0]), differences))
     evidence.finish(
@@ -117,10 +121,11 @@ def main(_: Sequence[str]) -> None:
             "searches": rows,
             "joint_minus": differences,
             "table": [
-                {**_choices(key), "accuracies": values} for key, values in table.items()
+                {**_choices(key), "validation_and_test": values.tolist()}
+                for key, values in table.items()
             ],
         },
-        settings=protocol().settings() | {"runs": _RUNS.value, "default": DEFAULT},
+        settings={**_settings(), "runs": _RUNS.value, "default": DEFAULT},
         targets=[
             evidence.target(
                 f"joint - {row['search']} after {row['evaluations']}, in points, lower "
@@ -130,8 +135,17 @@ def main(_: Sequence[str]) -> None:
                 at_most=False,
             )
             for row in differences
+            if row["search"] in (NETWORK_ALONE, RECIPE_ALONE)
         ],
     )
+
+
+def _settings() -> dict[str, Any]:
+    shared = protocol().settings()
+    return {
+        name: shared[name]
+        for name in ("dataset", "max_train_images", "epochs", "batch_size")
+    }
 
 
 def _keys(decisions: Sequence[Options]) -> list[tuple[Value, ...]]:
@@ -152,25 +166,29 @@ def _jobs() -> list[Job]:
     return [
         Job(
             "_".join(map(str, key)) + f"_{seed}",
-            {**protocol().settings(), "network": key, "seed": seed},
+            {**_settings(), "network": key, "seed": seed},
         )
-        for seed in (*SEEN, JUDGE)
+        for seed in range(SEEDS)
         for key in _keys(NETWORK)
     ]
 
 
 def _work(job: Job, _: Mapping[str, Any]) -> dict[str, Any]:
     one_thread()
+    import keras
+
     from mobilenas_tf.search.candidate_training import (
         CandidateSettings,
         CandidateTrainer,
     )
     from mobilenas_tf.search.workers import Order
+    from mobilenas_tf.training.classification import class_predictor, evaluate_accuracy
     from mobilenas_tf.training.config import (
         AugmentationConfig,
         OptimizerConfig,
         TrainingConfig,
     )
+    from mobilenas_tf.training.loop import DivergedError
 
     seed, network = job.settings["seed"], tuple(job.settings["network"])
     train = CandidateTrainer(
@@ -184,14 +202,19 @@ def _work(job: Job, _: Mapping[str, Any]) -> dict[str, Any]:
             ),
         ),
     )
-    curves, seconds = [], 0.0
+    accuracies = []
     for recipe in _keys(RECIPE):
         choices = _full(_choices((*network, *recipe)))
-        evaluation = train(Order(choices, protocol().epochs))
-        # What diverges is at chance.
-        curves.append(evaluation.curve if not evaluation.failed else [1 / NUM_CLASSES])
-        seconds += evaluation.seconds
-    return {"recipes": _keys(RECIPE), "curves": curves, "seconds": seconds}
+        curve: list[float] = []
+        try:
+            model, data = train.train(Order(choices, protocol().epochs), curve)
+        except DivergedError:  # what diverges is at chance
+            accuracies.append([1 / NUM_CLASSES] * 2)
+            continue
+        test = data.test().take(TEST_BATCHES)
+        accuracies.append([curve[-1], evaluate_accuracy(class_predictor(model), test)])
+        keras.backend.clear_session()
+    return {"recipes": _keys(RECIPE), "validation_and_test": accuracies}
 
 
 def _full(choices: Mapping[str, Value]) -> Choices:
@@ -207,95 +230,159 @@ def _full(choices: Mapping[str, Value]) -> Choices:
             f"{stage}/first_expansion": choices["expansion"],
             f"{stage}/expansion": choices["expansion"],
         }
-    is_regularised = choices["recipe/regularisation"] == "some"
     return full | {
         "recipe/optimizer": choices["recipe/optimizer"],
         "recipe/learning_rate": choices["recipe/learning_rate"],
         "recipe/weight_decay": 1.0,
         "recipe/averaged_weights": "off",
         **{
-            f"recipe/{name}_percent": percent if is_regularised else 0
-            for name, percent in REGULARISED.items()
+            f"recipe/{name}_percent": percent
+            for name, percent in REGULARISED[
+                str(choices["recipe/regularisation"])
+            ].items()
         },
     }
 
 
 def _table(results: Mapping[str, Any]) -> Table:
-    """Returns the last epochs' validation accuracies in percent, by choices."""
-    table: dict[tuple[Value, ...], list[float]] = {}
+    table: dict[tuple[Value, ...], list[list[float]]] = {}
     for job in _jobs():
         result = results[job.name]
-        for recipe, curve in zip(result["recipes"], result["curves"], strict=True):
-            key = (*job.settings["network"], *recipe)
-            table.setdefault(key, []).append(100 * curve[-1])
-    return table
+        pairs = zip(result["recipes"], result["validation_and_test"], strict=True)
+        for recipe, accuracies in pairs:
+            table.setdefault((*job.settings["network"], *recipe), []).append(accuracies)
+    return {key: 100 * np.array(values) for key, values in table.items()}
 
 
-def _noise(table: Table) -> float:
-    """Returns the standard deviation of an accuracy over seeds, all entries pooled.
+def _flips(table: Table) -> dict[str, Any]:
+    """Returns how many pairs of networks recipes rank in opposite order.
 
-    Seeds that are better for all entries are not noise.
+    Each seed in its turn confirms, by the sign of both leads, what the other two show;
+    the noise is that of a seed around the mean, pooled by recipe.
     """
-    values = np.array(list(table.values()))
-    centred = values - values.mean(axis=0)
-    return float(np.sqrt(centred.var(axis=1, ddof=1).mean()))
-
-
-def _flips(table: Table, noise: float) -> dict[str, Any]:
-    """Returns how many pairs of networks recipes rank in opposite order."""
-    networks, recipes = _keys(NETWORK), _keys(RECIPE)
-    means = np.array([[np.mean(table[(*n, *r)]) for r in recipes] for n in networks])
-    least = 2 * noise * np.sqrt(2 / len(table[(*networks[0], *recipes[0])]))
-    pairs = list(itertools.combinations(range(len(networks)), 2))
-    flipped, most = 0, 0.0
-    for i, j in pairs:
-        lead = means[i] - means[j]
-        flipped += bool(lead.max() > least and lead.min() < -least)
-        most = max(most, float(min(lead.max(), -lead.min())))
-    best = means.argmax(axis=0)
+    values = np.array(
+        [[table[(*n, *r)][:, 1] for r in _keys(RECIPE)] for n in _keys(NETWORK)]
+    )  # [networks, recipes, seeds]
+    centred = values - values.mean(axis=(0, 1))
+    noise = np.sqrt(centred.var(axis=2, ddof=1).mean(axis=0))  # [recipes]
+    flipped, confirmed = [], []
+    for judge in range(SEEDS):
+        seen = np.delete(values, judge, axis=2).mean(axis=2)
+        cases = _flipped_pairs(seen, noise)
+        flipped.append(len(cases))
+        confirmed.append(
+            sum(
+                values[i, r, judge] > values[j, r, judge]
+                and values[i, s, judge] < values[j, s, judge]
+                for i, j, r, s in cases
+            )
+        )
+    means = values.mean(axis=2)
+    additive = (
+        means.mean(axis=1, keepdims=True)
+        + means.mean(axis=0, keepdims=True)
+        - means.mean()
+    )
+    rng = np.random.default_rng(0)
+    by_chance = [
+        len(
+            _flipped_pairs(
+                additive + rng.normal(size=means.shape) * noise / np.sqrt(2), noise
+            )
+        )
+        for _ in range(ADDITIVE_TABLES)
+    ]
     return {
-        "noise_points": noise,
-        "least_lead_points": float(least),
-        "pairs": len(pairs),
-        "flipped": flipped,
-        "largest_flip_points": most,
-        "best_networks": len(set(best.tolist())),
+        "pairs": len(values) * (len(values) - 1) // 2,
+        "noise_points": float(np.sqrt((noise**2).mean())),
+        "flipped": float(np.mean(flipped)),
+        "confirmed": float(np.mean(confirmed)),
+        "flipped_by_chance": float(np.mean(by_chance)),
+        "flipped_by_chance_95": float(np.quantile(by_chance, 0.95)),
+        "best_networks": len(set(means.argmax(axis=0).tolist())),
         "best_recipes": len(set(means.argmax(axis=1).tolist())),
     }
 
 
-def _searched(
-    table: Table,
-    network: Sequence[Options],
-    recipe: Sequence[Options],
-    *,
-    evaluations: int,
-    seed: int,
-) -> float:
-    """Returns the judge's accuracy of what a search finds; the rest is the default."""
-    from mobilenas_tf.search.joint import JointSearch
-    from mobilenas_tf.search.joint_journal import Evaluation, EvaluationJournal
-    from mobilenas_tf.search.workers import InProcess, Order
+def _flipped_pairs(
+    means: np.ndarray, noise: np.ndarray
+) -> list[tuple[int, int, int, int]]:
+    """Returns networks i, j and recipes r, s: i leads by far under r, j under s.
 
-    problem = _problem(tuple(network), tuple(recipe))
-    size = len(_keys([*network, *recipe]))
-    config = JointConfig(
-        evaluations=min(evaluations, size),
-        first_round=min(6, size),
-        batch=3,
-        pool=size,
+    By far is twice the standard error of a difference of means of two seeds.
+
+    Args:
+        means: `[networks, recipes]`, of two seeds.
+        noise: Standard deviation of a seed, `[recipes]`.
+    """
+    cases = []
+    for i, j in itertools.combinations(range(len(means)), 2):
+        lead = (means[i] - means[j]) / noise  # the error is noise * sqrt(2 / 2)
+        if lead.max() > 2 and lead.min() < -2:
+            cases.append((i, j, int(lead.argmax()), int(lead.argmin())))
+    return cases
+
+
+def _judged(table: Table, find: Search, count: int) -> list[tuple[Any, float]]:
+    """Returns what each run finds, and its test accuracy of the seed that judges."""
+    judged = []
+    for run in range(_RUNS.value):
+        judge = run % SEEDS
+        seen = [seed for seed in range(SEEDS) if seed != judge]
+        key = _key(find(table, seen, count, run))
+        judged.append((key, float(table[key][judge, 1])))
+    return judged
+
+
+def _guided(
+    network: Sequence[Options], recipe: Sequence[Options], default: Choices = DEFAULT
+) -> Search:
+    """Returns this project's search over some decisions; the rest is the default."""
+
+    def find(table: Table, seen: Sequence[int], count: int, seed: int) -> Choices:
+        from mobilenas_tf.search.joint import JointSearch
+        from mobilenas_tf.search.joint_journal import Evaluation, EvaluationJournal
+        from mobilenas_tf.search.workers import InProcess, Order
+
+        problem = _problem(tuple(network), tuple(recipe))
+        size = len(_keys([*network, *recipe]))
+        config = JointConfig(
+            evaluations=min(count, size), first_round=min(6, size), batch=3, pool=size
+        )
+
+        def look_up(order: Order) -> Evaluation:
+            accuracy = table[_key(default | order.choices)][list(seen), 0].mean()
+            return Evaluation(order.choices, (float(accuracy),))
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "journal.jsonl"
+            journal = EvaluationJournal(path, problem, measure="table")
+            search = JointSearch(
+                problem, {}, journal, config=config, epochs=1, seed=seed
+            )
+            search.run(InProcess(look_up))
+            best = max(journal.evaluations, key=lambda each: each.curve[0])
+        return default | best.choices
+
+    return find
+
+
+def _in_turn(table: Table, seen: Sequence[int], count: int, seed: int) -> Choices:
+    """Finds a recipe for the default network, then a network for that recipe."""
+    half = count // 2
+    recipe = _guided((), RECIPE)(table, seen, half, seed)
+    return _guided(NETWORK, (), recipe)(table, seen, count - half, seed)
+
+
+def _random(table: Table, seen: Sequence[int], count: int, seed: int) -> Choices:
+    keys = list(table)
+    chosen = np.random.default_rng(seed).choice(len(keys), count, replace=False)
+    return _choices(
+        max(
+            (keys[int(i)] for i in chosen),
+            key=lambda key: table[key][list(seen), 0].mean(),
+        )
     )
-
-    def seen(order: Order) -> Evaluation:
-        values = table[_key(DEFAULT | order.choices)]
-        return Evaluation(order.choices, (float(np.mean([values[s] for s in SEEN])),))
-
-    with tempfile.TemporaryDirectory() as folder:
-        journal = EvaluationJournal(Path(folder) / "j.jsonl", problem, measure="table")
-        search = JointSearch(problem, {}, journal, config=config, epochs=1, seed=seed)
-        search.run(InProcess(seen))
-        best = max(journal.evaluations, key=lambda each: each.curve[0])
-    return table[_key(DEFAULT | best.choices)][JUDGE]
 
 
 @functools.cache
@@ -318,6 +405,15 @@ def _problem(network: tuple[Options, ...], recipe: tuple[Options, ...]) -> Joint
         costs=costs,
     )
 
+
+JOINT, NETWORK_ALONE, RECIPE_ALONE = "joint", "network alone", "recipe alone"
+SEARCHES: dict[str, Search] = {
+    JOINT: _guided(NETWORK, RECIPE),
+    NETWORK_ALONE: _guided(NETWORK, ()),
+    RECIPE_ALONE: _guided((), RECIPE),
+    "recipe, then network": _in_turn,
+    "random candidates": _random,
+}
 
 if __name__ == "__main__":
     app.run(main)

@@ -44,11 +44,12 @@ Method = Callable[[Table, int, int], list[TableEntry]]
 
 def main(_: Sequence[str]) -> None:
     """Runs all methods, prints the tables and one JSON object."""
+    _import_optuna()
     table = the_table()
     counts = [int(count) for count in _COUNTS.value]
     rows, differences = [], []
-    for cap in (np.inf, _CAP.value):
-        under = {n: entry for n, entry in table.items() if entry.macs <= cap}
+    for cap in (None, _CAP.value):
+        under = {n: e for n, e in table.items() if cap is None or e.macs <= cap}
         found: dict[str, list[list[float]]] = {}
         for name, method in METHODS.items():
             runs = [method(under, max(counts), seed) for seed in range(_RUNS.value)]
@@ -69,7 +70,7 @@ def main(_: Sequence[str]) -> None:
         settings={"runs": _RUNS.value, "first": FIRST, "batch": BATCH},
         targets=[
             evidence.target(
-                f"best after {row['evaluations']}, cap {row['cap']:.3g}: ours - "
+                f"best after {row['evaluations']}, cap {row['cap'] or 'none'}: ours - "
                 f"{row['method']}, {end.replace('_', ' ')} %",
                 row[end],
                 0.0,
@@ -160,10 +161,7 @@ def _aging(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
 
 
 def _tpe(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
-    try:
-        import optuna  # pyright: ignore[reportMissingImports]  # optional
-    except ImportError:
-        raise SystemExit("error: Optuna is needed; pip install optuna") from None
+    optuna = _import_optuna()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space, found = macro_space(), {}
 
@@ -184,6 +182,14 @@ def _tpe(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.optimize(objective, n_trials=10 * evaluations)
     return list(found.values())
+
+
+def _import_optuna() -> Any:
+    try:
+        import optuna  # pyright: ignore[reportMissingImports]  # optional
+    except ImportError:
+        raise SystemExit("error: Optuna is needed; pip install optuna") from None
+    return optuna
 
 
 def _guided(predict: Predict, *, with_macs: bool) -> Method:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mobilenas_tf.decisions import Choices, Integers, LogRange, Options
+from mobilenas_tf.decisions import Choices, Decision, Integers, LogRange, Options
 from mobilenas_tf.search.joint_journal import Evaluation
 from mobilenas_tf.search.joint_problem import JointProblem
 from mobilenas_tf.search.workers import Order
@@ -13,8 +13,15 @@ from mobilenas_tf.search.workers import Order
 EPOCHS = 5
 
 
-def small_joint_problem() -> JointProblem:
-    """Returns a problem of three decisions each about network and recipe."""
+RECIPE = (
+    Options("recipe/optimizer", ("sgd", "adamw")),
+    LogRange("recipe/learning_rate", 0.1, 10.0),
+    Integers("recipe/mixup_percent", 0, 40, 10),
+)
+
+
+def small_joint_problem(*, recipe: Sequence[Decision] = RECIPE) -> JointProblem:
+    """Returns a problem of three decisions about the network, and a recipe's."""
 
     def network(choices: Mapping[str, Any]) -> tuple[Any, ...]:
         # Without depth the kernel does not matter.
@@ -33,11 +40,7 @@ def small_joint_problem() -> JointProblem:
             Integers("width", 8, 64, 8),
             Options("kernel", (3, 5)),
         ),
-        recipe=(
-            Options("recipe/optimizer", ("sgd", "adamw")),
-            LogRange("recipe/learning_rate", 0.1, 10.0),
-            Integers("recipe/mixup_percent", 0, 40, 10),
-        ),
+        recipe=recipe,
         network=network,
         costs=costs,
     )

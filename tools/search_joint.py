@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +37,10 @@ if TYPE_CHECKING:
 
 # Candidates see few steps: batch norms must follow quickly.
 SEARCH_TRAINING = TrainingConfig(epochs=10, batch_norm_momentum=0.9)
-# What the recipe decides.
+# What the recipe decides, and what not every optimizer has.
 RECIPE = (
     *("optimizer", "learning_rate", "weight_decay", "ema_decay", "mixup_alpha"),
-    *("label_smoothing", "dropout_rate", "drop_path_rate"),
+    *("label_smoothing", "dropout_rate", "drop_path_rate", "nesterov"),
 )
 
 
@@ -49,8 +48,13 @@ def main() -> None:
     """Runs the search that the flags describe."""
     config = flag_config.config_from_flags(JointConfig)
     budget_config = flag_config.config_from_flags(JointBudgetConfig)
-    largest_px = lookup("space", config.space, SPACES)(2).resolution[1]
-    settings = search_from_flags(largest_px)
+    smallest_px = lookup("space", config.space, SPACES)(2).resolution[0]
+    settings = search_from_flags(smallest_px)
+    if flags.FLAGS.ray_address and flags.FLAGS.workers != "ray":
+        raise ValueError(
+            "ray_address must not be given without workers=ray. Received: "
+            f"ray_address={flags.FLAGS.ray_address}"
+        )
     source = flags.FLAGS.fine_only and Path(flags.FLAGS.fine_only)
 
     flag_config.import_tensorflow()
@@ -63,7 +67,6 @@ def main() -> None:
     from mobilenas_tf.search.joint_problem import Limits
     from mobilenas_tf.search.joint_result import (
         JOURNAL,
-        round_row,
         write_found,
         write_joint,
     )
@@ -73,8 +76,10 @@ def main() -> None:
     shared = CandidateSettings(
         settings.data, settings.augmentation, settings.optimizer, settings.training
     )
+    # Read here for its classes, and so that what is wrong with it shows at once.
     data = load_classification_data(settings.data, settings.augmentation)
     space = named_joint_space(config.space, num_classes=data.num_classes)
+    del data
     problem, budgets = joint_problem(space), budget_config.budgets
     Limits(problem, budgets).cheapest  # noqa: B018  # an error before anything is made
     if source and not (source / JOURNAL).exists():
@@ -82,6 +87,8 @@ def main() -> None:
             f"{source / JOURNAL} must be there: --fine_only takes the run folder of a "
             "joint search. It is missing"
         )
+    if source:
+        EvaluationJournal(source / JOURNAL, problem, measure=shared.measure)
     with _workers(space, shared, is_idle=bool(source)) as workers:
         run = open_run_dir(
             run_flags.workdir(),
@@ -104,15 +111,14 @@ def main() -> None:
             epochs=settings.training.epochs,
             seed=settings.training.seed,
         )
-        rounds: list[dict[str, object]] = []
 
         def note(done: Round) -> None:
-            rounds.append(round_row(done))
-            best = max((a for a in done.accuracies if a == a), default=float("nan"))
+            reached = [value for value in done.accuracies if value is not None]
+            best = f"best of the round {max(reached):.1%}" if reached else "all failed"
             tqdm.tqdm.write(
                 f"round {done.number} ({done.stage}): {search.trained}/"
-                f"{config.evaluations} candidates, best of the round {best:.1%} after "
-                f"epoch {search.stop_epoch}"
+                f"{config.evaluations} candidates, {best} after epoch "
+                f"{search.stop_epoch}"
             )
 
         if workers is None:
@@ -121,7 +127,7 @@ def main() -> None:
             search.run(workers, note)
             best = search.front(next(iter(budgets)))[-1]
     architecture, recipe = write_found(run, space, best)
-    write_joint(run, search, best, rounds)
+    write_joint(run, search, best)
     report = write_report(run.path)
     told = (
         f"predicted to reach {best.predicted:.1%}"
@@ -159,8 +165,8 @@ def _workers(
     if values.workers == "process":
         yield InProcess(CandidateTrainer(space, shared))
         return
-    threads = max((os.cpu_count() or 1) // values.ray_workers, 1)
-    make = functools.partial(CandidateTrainer, space, shared, threads=threads)
+    # Ray gives each worker a processor.
+    make = functools.partial(CandidateTrainer, space, shared, threads=1)
     with ray_session(values.ray_address):
         yield RayWorkers(make, count=values.ray_workers)
 

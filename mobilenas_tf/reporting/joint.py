@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import scipy.stats
+
 from mobilenas_tf.reporting.charts import Series, line_chart
 from mobilenas_tf.reporting.comparison_charts import (
     ScatterNetwork,
@@ -20,8 +23,8 @@ def joint_section(document: Mapping[str, Any]) -> str:
     """Returns what `joint.json` holds."""
     return (
         element("p", None, escape(_sentence(document)))
-        + _front(document)
-        + element("div", {"class": "grid large"}, *_round_charts(document["rounds"]))
+        + (_front(document) if document["front"] else "")
+        + _rounds(document["rounds"])
         + _effects(document["effects"])
     )
 
@@ -49,7 +52,7 @@ def _sentence(document: Mapping[str, Any]) -> str:
 
 def _front(document: Mapping[str, Any]) -> str:
     metric, front = document["metric"], document["front"]
-    points = [(row["costs"][metric], 100 * row["accuracy"]) for row in front]
+    points = [(row["costs"][metric], row["accuracy"]) for row in front]
     return draw_scatter(
         "Trained candidates that none beats",
         [
@@ -59,54 +62,64 @@ def _front(document: Mapping[str, Any]) -> str:
         metric=metric,
         legend=legend_entry("disc", "none is better in both"),
         line=points,
-        quantity="accuracy (%)",
+        quantity="accuracy",
     )
 
 
-def _round_charts(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the best by round, and predicted against reached accuracy."""
-    best, so_far = [], 0.0
-    for row in rounds:
-        so_far = max([so_far, *(a for a in row["accuracies"] if a is not None)])
-        best.append((float(row["round"]), 100 * so_far))
-    means = [
-        (float(row["round"]), _mean(row, "predicted"), _mean(row, "accuracies"))
-        for row in rounds
-        if any(value is not None for value in row["predicted"])
-    ]
-    charts = []
-    if best:
-        charts.append(
-            line_chart(
-                "Best accuracy by round",
-                [Series("best", best, "c1")],
-                quantity="accuracy (%)",
-                over="round",
-            )
+def _rounds(rounds: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the best by round, and what was predicted beside what was reached."""
+    best, rows = [], []
+    so_far = 0.0
+    for done in rounds:
+        reached = [value for value in done["accuracies"] if value is not None]
+        so_far = max([so_far, *reached])
+        best.append((float(done["round"]), 100 * so_far))
+        pairs = [
+            (told, had)
+            for told, had in zip(done["predicted"], done["accuracies"], strict=True)
+            if told is not None and had is not None
+        ]
+        rows.append(
+            {
+                "round": done["round"],
+                "stage": done["stage"],
+                "trained": len(done["accuracies"]),
+                "failed": len(done["accuracies"]) - len(reached),
+                "best (%)": _percent(max(reached, default=None)),
+                "mean (%)": _percent(_mean(reached)),
+                "predicted mean (%)": _percent(_mean([told for told, _ in pairs])),
+                "rank correlation": _correlation(pairs),
+            }
         )
-    if means:
-        charts.append(
-            line_chart(
-                "Predicted and reached, mean of a round",
-                [
-                    Series("predicted", [(n, told) for n, told, _ in means], "c2"),
-                    Series("reached", [(n, had) for n, _, had in means], "c1"),
-                ],
-                quantity="accuracy (%)",
-                over="round",
-            )
-        )
-    return charts
+    if not rows:
+        return ""
+    chart = line_chart(
+        "Best accuracy by round",
+        [Series("best", best, "c1")],
+        quantity="accuracy (%)",
+        over="round",
+    )
+    return (
+        element("h3", None, "Rounds")
+        + element("div", {"class": "grid large"}, chart)
+        + element("div", {"class": "panel"}, data_table(list(rows[0]), rows))
+    )
 
 
-def _mean(row: Mapping[str, Any], key: str) -> float:
-    """Returns the mean in percent over candidates that have an accuracy."""
-    values = [
-        value
-        for value, accuracy in zip(row[key], row["accuracies"], strict=True)
-        if accuracy is not None
-    ]
-    return 100 * sum(values) / max(len(values), 1)
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _percent(value: float | None) -> float | str:
+    return "–" if value is None else 100 * value
+
+
+def _correlation(pairs: Sequence[tuple[float, float]]) -> float | str:
+    """Returns Spearman's of predicted and reached; of two pairs it tells nothing."""
+    if len(pairs) < 3 or min(np.ptp(np.array(pairs), axis=0)) == 0:
+        return "–"
+    predicted, reached = np.array(pairs).T
+    return float(np.asarray(scipy.stats.spearmanr(predicted, reached))[0])
 
 
 def _effects(effects: Sequence[Mapping[str, Any]]) -> str:

@@ -29,6 +29,8 @@ from mobilenas_tf.training.fit import prepare_network
 from mobilenas_tf.training.loop import DivergedError, run_steps
 from mobilenas_tf.training.recipe import Recipe
 
+_MOST_SIZES = 3  # of images that are kept decoded
+
 
 def joint_problem(space: JointSpace) -> JointProblem:
     """Returns the candidates of a space, each network under every recipe."""
@@ -98,15 +100,25 @@ class CandidateTrainer:
         curve: list[float] = []
         failed = ""
         try:
-            self._train(order, curve)
+            self.train(order, curve)
         except DivergedError as error:
             failed = str(error)
         keras.backend.clear_session()
         seconds = time.monotonic() - started
         return Evaluation(order.choices, tuple(curve), failed, seconds)
 
-    def _train(self, order: Order, curve: list[float]) -> None:
-        """Appends the validation accuracy after each epoch."""
+    def train(
+        self, order: Order, curve: list[float]
+    ) -> tuple[keras.Model, ClassificationData]:
+        """Trains a candidate; returns its network and data.
+
+        Args:
+            order: What to train, and how long.
+            curve: Gets the validation accuracy after each epoch.
+
+        Raises:
+            DivergedError: If the loss is no longer a finite number.
+        """
         recipe, settings = recipe_of(order.choices), self.settings
         architecture = self.space.resolve(order.choices)
         data = self._data_for(architecture, recipe)
@@ -120,14 +132,19 @@ class CandidateTrainer:
         )
         step = tf.function(trainer.train_step)
         for epoch in range(order.epochs):
+            for metric in trainer.metrics:
+                metric.reset_state()
             run_steps(step, data.train_epoch(epoch), f"epoch {epoch + 1}")
             curve.append(evaluate()["validation_accuracy"])
+        return trainer.network, data
 
     def _data_for(
         self, architecture: Architecture, recipe: Recipe
     ) -> ClassificationData:
         size_px = architecture.image_size_px
         if size_px not in self._data:
+            if len(self._data) == _MOST_SIZES:
+                del self._data[next(iter(self._data))]
             self._data[size_px] = load_classification_data(
                 dataclasses.replace(self.settings.data, image_size_px=size_px),
                 self.settings.augmentation,

@@ -11,7 +11,6 @@ predictions are optimistic by a share of the ensemble's spread.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -37,13 +36,21 @@ _EFFECT_CANDIDATES, _EFFECT_VALUES = 256, 5
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """What a round has brought; `accuracies` are NaN of candidates that failed."""
+    """What a round has brought: of each candidate what was predicted and reached.
+
+    Attributes:
+        number: From 0.
+        stage: `first`, `coarse` or `fine`.
+        candidates: In the order in which they ended.
+        predicted: Accuracies; None where there was no prediction.
+        accuracies: At the epoch that all have reached; None where one failed.
+    """
 
     number: int
     stage: str
     candidates: tuple[Choices, ...]
-    predicted: tuple[float, ...]
-    accuracies: tuple[float, ...]
+    predicted: tuple[float | None, ...]
+    accuracies: tuple[float | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +94,7 @@ class JointSearch:
         self.config, self.epochs, self.seed = config, epochs, seed
         self.pool = quasi_random(self.limits, size=config.pool, seed=seed)
         self.predictor = CandidatePredictor(problem, self.pool, seed=seed)
+        self._learned = 0  # candidates
 
     def run(
         self, workers: Workers, progress: Callable[[Round], None] | None = None
@@ -94,25 +102,29 @@ class JointSearch:
         """Trains candidates until there are as many as were asked for.
 
         The first round trains for the whole schedule; from it follows at which epoch
-        later ones stop (`stop_epoch`).
+        later ones stop (`stop_epoch`). It ends early where the space has no more.
         """
         first = self.pool[: self.config.first_round]
-        number = 0
-        if missing := [c for c in first if self._known(c, self.epochs) is None]:
-            self._train(workers, missing, self.epochs)
-            self._tell(progress, number, "first", missing, [math.nan] * len(missing))
+        missing = [c for c in first if not self.journal.known(c, epochs=self.epochs)]
+        if missing:
+            orders = [Order(choices, self.epochs) for choices in missing]
+            self._train(workers, orders, 0, "first", [None] * len(orders))
+            self._tell(progress)
         while (left := self.config.evaluations - self.trained) > 0:
-            number += 1
-            count = min(self.config.batch, left)
-            is_coarse = (
-                self.trained < self.config.coarse_share * self.config.evaluations
+            share = self.trained / self.config.evaluations
+            stages = (
+                ["coarse", "fine"] if share < self.config.coarse_share else ["fine"]
             )
-            stage = "coarse" if is_coarse else "fine"
-            chosen, predicted = self.propose(stage, count)
-            if not chosen:  # the space has no more candidates
-                return
-            self._train(workers, chosen, self.stop_epoch)
-            self._tell(progress, number, stage, chosen, predicted)
+            for stage in stages:
+                chosen, predicted = self.propose(stage, min(self.config.batch, left))
+                if chosen:
+                    break
+            else:
+                return  # the space has no more candidates
+            orders = [Order(choices, self.stop_epoch) for choices in chosen]
+            number = 1 + max(each.round for each in self.journal.evaluations)
+            self._train(workers, orders, number, stage, predicted)
+            self._tell(progress)
 
     @property
     def trained(self) -> int:
@@ -123,26 +135,47 @@ class JointSearch:
     def stop_epoch(self) -> int:
         """The first epoch whose ranking is nearly that of the last one.
 
-        Spearman's correlation over the candidates that were trained to the end;
-        without three of them, the last epoch.
+        Spearman's correlation over the candidates of the first round, and no later
+        epoch than all candidates have reached. If fewer than half of the first round
+        came to the end, the last.
 
         Source: Dai et al., arXiv:2006.02049, section 3.2 (0.92).
         """
+        trained = [each for each in self.journal.evaluations if not each.failed]
+        reached = min((len(each.curve) for each in trained), default=self.epochs)
         curves = [
-            evaluation.curve
-            for evaluation in self.journal.evaluations
-            if len(evaluation.curve) == self.epochs
+            each.curve
+            for each in trained
+            if each.round == 0 and len(each.curve) == self.epochs
         ]
-        if len(curves) < 3:
-            return self.epochs
-        for epoch in range(1, self.epochs):
+        if len(curves) < max(self.config.first_round / 2, 3):
+            return reached
+        for epoch in range(1, reached):
             now, last = zip(*((c[epoch - 1], c[-1]) for c in curves), strict=True)
             if min(np.ptp(now), np.ptp(last)) == 0:
                 continue
             correlation = np.asarray(scipy.stats.spearmanr(now, last))[0]
             if correlation >= self.config.min_rank_correlation:
                 return epoch
-        return self.epochs
+        return reached
+
+    def rounds(self) -> list[Round]:
+        """Returns all rounds, those of before a stop too."""
+        epoch, by_number = self.stop_epoch, dict[int, list[Evaluation]]()
+        for each in self.journal.evaluations:
+            by_number.setdefault(each.round, []).append(each)
+        return [
+            Round(
+                number,
+                members[0].stage,
+                tuple(each.choices for each in members),
+                tuple(each.predicted for each in members),
+                tuple(
+                    None if each.failed else each.curve[epoch - 1] for each in members
+                ),
+            )
+            for number, members in sorted(by_number.items())
+        ]
 
     def accuracies(self) -> list[tuple[Choices, float]]:
         """Returns candidates and accuracies at the epoch that all have reached.
@@ -173,7 +206,9 @@ class JointSearch:
         worst = min(accuracy for _, accuracy in known)
         known += [(e.choices, worst) for e in self.journal.evaluations if e.failed]
         candidates, accuracies = map(list, zip(*known, strict=True))
-        self.predictor.fit(candidates, accuracies)
+        if len(known) > self._learned:
+            self.predictor.fit(candidates, accuracies)
+            self._learned = len(known)
         return candidates
 
     def propose(self, stage: str, count: int) -> tuple[list[Choices], list[float]]:
@@ -204,16 +239,29 @@ class JointSearch:
         candidates = self._evolved(self.learn(), optimism=0.0)
         mean, _ = self.predictor.predict(candidates)
         best = int(np.argmax(mean))
-        return self._found(candidates[best], float(mean[best]))
+        known = dict(
+            (self.problem.identity(choices), accuracy)
+            for choices, accuracy in self.accuracies()
+        )
+        return self._found(
+            candidates[best],
+            float(mean[best]),
+            known.get(self.problem.identity(candidates[best])),
+        )
 
     def front(self, metric: str) -> list[Found]:
-        """Returns the trained candidates that none beats, cheapest first."""
+        """Returns the trained candidates within the budgets that none beats.
+
+        Cheapest first; of a search under other budgets perhaps none.
+        """
         self.learn()
         known = [
             (choices, accuracy)
             for choices, accuracy in self.accuracies()
             if self.limits.admit(choices)
         ]
+        if not known:
+            return []
         predicted, _ = self.predictor.predict([choices for choices, _ in known])
         rows = [
             self._found(choices, float(mean), accuracy)
@@ -260,32 +308,30 @@ class JointSearch:
     ) -> Found:
         return Found(choices, accuracy, predicted, self.problem.facts(choices).costs)
 
-    def _known(self, choices: Choices, epochs: int) -> Evaluation | None:
-        return self.journal.known(choices, epochs=epochs)
-
-    def _train(self, workers: Workers, chosen: Sequence[Choices], epochs: int) -> None:
-        for evaluation in workers.run([Order(choices, epochs) for choices in chosen]):
-            self.journal.add(evaluation)
-
-    def _tell(
+    def _train(
         self,
-        progress: Callable[[Round], None] | None,
+        workers: Workers,
+        orders: Sequence[Order],
         number: int,
         stage: str,
-        chosen: Sequence[Choices],
-        predicted: Sequence[float],
+        predicted: Sequence[float | None],
     ) -> None:
-        if progress is None:
-            return
-        epoch, nan = self.stop_epoch, math.nan
-        evaluations = [self._known(choices, epoch) for choices in chosen]
-        accuracies = [
-            each.curve[epoch - 1] if each and not each.failed else nan
-            for each in evaluations
-        ]
-        progress(
-            Round(number, stage, tuple(chosen), tuple(predicted), tuple(accuracies))
-        )
+        """Writes down each candidate as it ends."""
+        told = {
+            self.problem.identity(order.choices): value
+            for order, value in zip(orders, predicted, strict=True)
+        }
+        for evaluation in workers.run(orders):
+            identity = self.problem.identity(evaluation.choices)
+            self.journal.add(
+                dataclasses.replace(
+                    evaluation, round=number, stage=stage, predicted=told[identity]
+                )
+            )
+
+    def _tell(self, progress: Callable[[Round], None] | None) -> None:
+        if progress is not None:
+            progress(self.rounds()[-1])
 
     def _evolved(
         self, known: Sequence[Choices], *, optimism: float | None = None

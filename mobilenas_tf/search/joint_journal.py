@@ -15,6 +15,8 @@ from mobilenas_tf.decisions import Choices
 from mobilenas_tf.search.joint_problem import JointProblem
 from mobilenas_tf.search.journal_file import append_row, read_rows
 
+WORKER_DIED = "its worker died"
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -25,12 +27,18 @@ class Evaluation:
         curve: Validation accuracy in [0, 1] after each epoch.
         failed: Why there is no accuracy; empty if there is.
         seconds: What it took.
+        round: In which it was chosen; -1 outside of a search.
+        stage: Of that round: `first`, `coarse` or `fine`.
+        predicted: What was predicted of it, if anything was.
     """
 
     choices: Choices
     curve: tuple[float, ...]
     failed: str = ""
     seconds: float = 0.0
+    round: int = -1
+    stage: str = ""
+    predicted: float | None = None
 
 
 class EvaluationJournal:
@@ -50,14 +58,18 @@ class EvaluationJournal:
         """
         self.path, self.problem, self.measure = path, problem, measure
         self._evaluations: dict[Hashable, Evaluation] = {}
-        keys = ("measure", "choices", "curve", "failed", "seconds")
+        names = tuple(field.name for field in dataclasses.fields(Evaluation))
+        keys = ("measure", *names)
         for where, row in read_rows(path, space=problem.name, keys=keys):
             if row["measure"] != measure:
                 raise ValueError(
                     f"{path} must be the journal of candidates trained as: {measure}. "
                     f"Received: {row['measure']}"
                 )
-            self._keep(self._evaluation(row, where))
+            evaluation = self._evaluation(row, where)
+            # That a worker died is not the candidate's fault.
+            if not evaluation.failed.startswith(WORKER_DIED):
+                self._keep(evaluation)
 
     def _evaluation(self, row: Mapping[str, Any], where: str) -> Evaluation:
         try:
@@ -70,7 +82,8 @@ class EvaluationJournal:
                 f"{where} must have finite accuracies, or why there are none. "
                 f"Received: {curve}"
             )
-        return Evaluation(row["choices"], curve, row["failed"], row["seconds"])
+        names = ("choices", "failed", "seconds", "round", "stage", "predicted")
+        return Evaluation(curve=curve, **{name: row[name] for name in names})
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from mobilenas_tf.decisions import (
 
 Costs = Mapping[str, float]
 _BISECTIONS = 12
+_MOST_FACTS = 50_000  # that are remembered
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +60,7 @@ class JointProblem:
         *,
         architecture: Sequence[Listed],
         recipe: Sequence[Decision],
-        network: Callable[[Mapping[str, Value]], Hashable],
+        network: Callable[[Mapping[str, Value]], object],
         costs: Callable[[Any], Costs],
     ):
         """Creates a problem.
@@ -67,13 +69,12 @@ class JointProblem:
             name: Of the space.
             architecture: Decisions about the network.
             recipe: Decisions about its training, perhaps none.
-            network: Of choices, anything that is equal for equal networks.
+            network: Of choices, anything whose `repr` tells networks apart.
             costs: Of such a network, by metric, above 0.
         """
         self.name = name
         self.architecture, self.recipe = tuple(architecture), tuple(recipe)
         self._network, self._costs = network, costs
-        self._numbers: dict[Hashable, int] = {}  # of networks, whose hashes are slow
         self._facts: dict[tuple[Value, ...], Facts] = {}
 
     @property
@@ -89,15 +90,21 @@ class JointProblem:
         """Returns what follows from one choice for every decision."""
         key = tuple(choices[decision.path] for decision in self.decisions)
         if key not in self._facts:
+            if len(self._facts) == _MOST_FACTS:
+                self._facts.clear()
             network = self._network(choices)
-            number = self._numbers.setdefault(network, len(self._numbers))
+            digest = hashlib.blake2b(repr(network).encode(), digest_size=16).digest()
             self._facts[key] = Facts(
-                (number, key[len(self.architecture) :]),
+                (digest, key[len(self.architecture) :]),
                 self._costs(network),
                 choice_features(self.architecture, choices),
                 choice_features(self.recipe, choices),
             )
         return self._facts[key]
+
+    def costs(self, choices: Mapping[str, Value]) -> Costs:
+        """Returns the costs of choices that are only tried, and not remembered."""
+        return self._costs(self._network(choices))
 
     def identity(self, choices: Mapping[str, Value]) -> Hashable:
         """Returns what is equal for candidates of equal networks and recipes."""
@@ -113,7 +120,7 @@ class Limits:
 
     def admit(self, choices: Mapping[str, Value]) -> bool:
         """Returns whether a candidate is within all budgets."""
-        costs = self.problem.facts(choices).costs
+        costs = self.problem.costs(choices)
         return all(costs[metric] <= budget for metric, budget in self.budgets.items())
 
     @functools.cached_property
@@ -138,7 +145,7 @@ class Limits:
                 )
             if chosen == before:
                 break
-        costs = self.problem.facts(chosen).costs
+        costs = self.problem.costs(chosen)
         for metric, budget in self.budgets.items():
             if costs[metric] > budget:
                 raise ValueError(
@@ -149,7 +156,7 @@ class Limits:
 
     def _share(self, choices: Mapping[str, Value]) -> float:
         """Returns the largest share of a budget, or of nothing the sum of costs."""
-        costs = self.problem.facts(choices).costs
+        costs = self.problem.costs(choices)
         shares = [costs[metric] / budget for metric, budget in self.budgets.items()]
         return max(shares) if shares else sum(costs.values())
 
@@ -182,9 +189,7 @@ class Limits:
         return best
 
 
-def quasi_random(
-    limits: Limits, *, size: int, seed: int, skip: Iterable[Hashable] = ()
-) -> list[Choices]:
+def quasi_random(limits: Limits, *, size: int, seed: int) -> list[Choices]:
     """Returns distinct candidates within the budgets, spread evenly.
 
     A Sobol sequence over all decisions; what is over a budget is pulled in. Fewer than
@@ -197,22 +202,18 @@ def quasi_random(
         limits: Of the candidates.
         size: How many.
         seed: Of the sequence.
-        skip: Identities that are not wanted.
 
     Raises:
         ValueError: If no network is within the budgets.
     """
-    problem, found = limits.problem, dict.fromkeys(skip)
-    candidates: list[Choices] = []
+    problem = limits.problem
+    found: dict[Hashable, Choices] = {}
     sobol = scipy.stats.qmc.Sobol(len(problem.decisions), rng=seed)
     exponent = max(size - 1, 1).bit_length()
     for block in (exponent, exponent, exponent + 1, exponent + 2):
         for shares in sobol.random_base2(block):
             choices = limits.pulled_in(choices_at(problem.decisions, shares.tolist()))
-            identity = problem.identity(choices)
-            if identity not in found:
-                found[identity] = None
-                candidates.append(choices)
-                if len(candidates) == size:
-                    return candidates
-    return candidates
+            found.setdefault(problem.identity(choices), choices)
+            if len(found) == size:
+                return list(found.values())
+    return list(found.values())

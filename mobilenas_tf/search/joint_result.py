@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mobilenas_tf.joint_space import JointSpace
@@ -28,17 +27,8 @@ def write_found(
     return architecture, recipe
 
 
-def write_joint(
-    run: RunDir, search: JointSearch, best: Found, rounds: Sequence[Mapping[str, Any]]
-) -> None:
-    """Writes `joint.json`, what the report shows.
-
-    Args:
-        run: Run folder.
-        search: That has ended.
-        best: What was found.
-        rounds: As `round_row` has them.
-    """
+def write_joint(run: RunDir, search: JointSearch, best: Found) -> None:
+    """Writes `joint.json`, what the report shows, of a search that has ended."""
     budgets = search.limits.budgets
     metric = next(iter(budgets))
     write_json(
@@ -54,22 +44,17 @@ def write_joint(
             "stop_epoch": search.stop_epoch,
             "seconds": sum(e.seconds for e in search.journal.evaluations),
             "best": dataclasses.asdict(best),
-            "rounds": rounds,
+            "rounds": [_round_row(done) for done in search.rounds()],
             "front": [dataclasses.asdict(row) for row in search.front(metric)],
             "effects": search.effects(),
         },
     )
 
 
-def round_row(done: Round) -> dict[str, Any]:
-    """Returns a round as plain values; candidates that failed have no accuracy."""
-
-    def finite(values: Sequence[float]) -> list[float | None]:
-        return [value if value == value else None for value in values]
-
+def _round_row(done: Round) -> dict[str, Any]:
     return {
         "round": done.number,
         "stage": done.stage,
-        "predicted": finite(done.predicted),
-        "accuracies": finite(done.accuracies),
+        "predicted": done.predicted,
+        "accuracies": done.accuracies,
     }

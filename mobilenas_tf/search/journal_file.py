@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+_BLOCK = 4096  # bytes that are looked through at a time
+
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Writes one more line."""
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    """Writes one more line, in the place of a last one that was not written whole."""
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(end - _BLOCK, 0)
+            file.seek(start)
+            whole = start + file.read(end - start).rfind(b"\n") + 1
+            if whole > start or not start:
+                file.truncate(whole)
+                break
+            end = start
+        file.write(json.dumps(row).encode() + b"\n")
 
 
 def read_rows(
@@ -19,8 +31,8 @@ def read_rows(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Gives the rows of a file, each with the words that name its place.
 
-    A last line that was not written whole is removed from the file. A file that is not
-    there has no rows.
+    A last line that was not written whole is left out. A file that is not there has no
+    rows.
 
     Args:
         path: Of the file.
@@ -33,9 +45,7 @@ def read_rows(
     """
     if not path.exists():
         return
-    *lines, rest = path.read_text().split("\n")
-    if rest:
-        path.write_text("".join(f"{line}\n" for line in lines))
+    *lines, _ = path.read_text().split("\n")
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number},"
         try:

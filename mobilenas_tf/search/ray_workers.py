@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from logging import WARNING
 from typing import Any
 
 from absl import logging
 
-from mobilenas_tf.search.joint_journal import Evaluation
+from mobilenas_tf.search.joint_journal import WORKER_DIED, Evaluation
 from mobilenas_tf.search.workers import Evaluate, Order
 
 ATTEMPTS = 3  # of an order, before it counts as failed
 _CONNECT_SECONDS = 5.0
+_HEALTH_SECONDS = 30.0  # most of which Python takes to start
+_START_SECONDS = 120.0  # of the actors, which import TensorFlow
 
 
 class RayWorkers:
@@ -33,8 +37,10 @@ class RayWorkers:
 
         Raises:
             ValueError: If Ray has fewer processors.
+            ConnectionError: If actors do not start.
         """
         import ray
+        from ray.exceptions import GetTimeoutError, RayError
 
         processors = int(ray.cluster_resources().get("CPU", 0))
         if count > processors:
@@ -44,6 +50,18 @@ class RayWorkers:
             )
         self._make_evaluate = make_evaluate
         self._actors = [self._start() for _ in range(count)]
+        try:
+            self.process_ids(timeout=_START_SECONDS)
+        except GetTimeoutError as error:
+            raise ConnectionError(
+                f"ray_workers must start within {_START_SECONDS} s; is the cluster "
+                f"busy? Received: ray_workers={count}"
+            ) from error
+        except RayError as error:
+            raise ConnectionError(
+                "ray_workers must have this code, its packages and the data on their "
+                f"machines. Received: {str(error).strip().splitlines()[-1]}"
+            ) from error
 
     def run(self, orders: Sequence[Order]) -> Iterator[Evaluation]:
         """Gives evaluations as they end.
@@ -51,8 +69,14 @@ class RayWorkers:
         If the caller stops early, what runs is cancelled with its actors.
         """
         import ray
-        from ray.exceptions import RayActorError
+        from ray import exceptions
 
+        deaths = (
+            exceptions.RayActorError,
+            exceptions.OutOfMemoryError,
+            exceptions.NodeDiedError,
+            exceptions.WorkerCrashedError,
+        )
         waiting = [(order, 1) for order in reversed(orders)]
         idle, running = list(self._actors), {}
         try:
@@ -64,14 +88,16 @@ class RayWorkers:
                 actor, order, attempt = running.pop(done)
                 try:
                     evaluation = ray.get(done)
-                except RayActorError as error:
+                except exceptions.RayTaskError as error:
+                    raise error.cause from error
+                except deaths as error:
                     idle.append(self._replace(actor))
                     logging.warning("A worker died (attempt %d): %s", attempt, error)
                     if attempt < ATTEMPTS:
                         waiting.append((order, attempt + 1))
                         continue
                     evaluation = Evaluation(
-                        order.choices, (), f"its worker died {ATTEMPTS} times"
+                        order.choices, (), f"{WORKER_DIED} {ATTEMPTS} times"
                     )
                 else:
                     idle.append(actor)
@@ -80,11 +106,16 @@ class RayWorkers:
             for actor, _, _ in running.values():
                 self._replace(actor)
 
-    def process_ids(self) -> list[int]:
-        """Returns the actors' process ids, on their machines."""
+    def process_ids(self, *, timeout: float | None = None) -> list[int]:
+        """Returns the actors' process ids, on their machines.
+
+        Args:
+            timeout: Seconds to wait for them; None waits for ever.
+        """
         import ray
 
-        return ray.get([actor.process_id.remote() for actor in self._actors])
+        ids = [actor.process_id.remote() for actor in self._actors]
+        return ray.get(ids, timeout=timeout)
 
     def _start(self) -> Any:
         import ray
@@ -148,16 +179,23 @@ def ray_session(address: str | None) -> Iterator[None]:
 
 
 def _check_answers(address: str) -> None:
-    """Raises unless something listens; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    """Raises unless a cluster's head answers; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise ValueError(
             f"ray_address must be HOST:PORT. Received: ray_address={address!r}"
         )
     try:
         socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-    except OSError as error:
+        command = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+        subprocess.run(
+            [*command, f"--address={address}"],
+            check=True,
+            capture_output=True,
+            timeout=_HEALTH_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
         raise ConnectionError(
-            f"ray_address must be that of a running cluster's head. Received: "
-            f"{address}, where nothing answers ({error})"
+            "ray_address must be that of a running cluster's head. Received: "
+            f"{address}, where no Ray answers ({error})"
         ) from error

@@ -25,7 +25,7 @@ Evaluate = Callable[[Order], Evaluation]
 
 
 class Workers(Protocol):
-    """Evaluates orders; a context that ends them."""
+    """Evaluates orders."""
 
     def run(self, orders: Sequence[Order]) -> Iterator[Evaluation]:
         """Gives evaluations as they end, in whatever order."""

@@ -1,3 +1,5 @@
+import re
+
 from mobilenas_tf.reporting.joint import joint_section
 
 DOCUMENT = {
@@ -43,12 +45,20 @@ def test_it_says_what_was_trained_and_how_far():
     page = joint_section(DOCUMENT)
     assert "12 candidates were trained on digits, 256 images" in page
     assert "to epoch 3" in page and "within 4.000 M multiply-adds. 1 failed." in page
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 2
+
+
+def test_the_better_candidate_stands_higher():
+    points = re.findall(r'<circle[^>]*cy="([\d.]+)"', joint_section(DOCUMENT))
+    heights = [float(height) for height in points[:2]]
+    assert 0 < heights[1] < heights[0] < 400
 
 
 def test_a_candidate_that_failed_takes_no_part_in_the_means():
-    page = joint_section(DOCUMENT)
-    assert "60" in page and "75" not in page  # not (60 + 90) / 2
+    body = joint_section(DOCUMENT).split("<tbody>")[1].split("</tbody>")[0]
+    cells = re.findall("<td[^>]*>(.*?)</td>", body.split("</tr>")[1])
+    assert cells[:4] == ["1", "coarse", "2", "1"]
+    assert cells[4:] == ["70", "70", "60", "–"]
 
 
 def test_effects_stand_in_points():
@@ -58,6 +68,6 @@ def test_effects_stand_in_points():
 
 def test_a_run_that_only_asked_says_that_nothing_was_trained():
     asked = {"accuracy": None, "predicted": 0.68}
-    page = joint_section({**DOCUMENT, "best": asked, "rounds": []})
+    page = joint_section({**DOCUMENT, "best": asked, "rounds": [], "front": []})
     assert "was not trained" in page and "at 68.0 %" in page
-    assert page.count("<svg") == 1
+    assert "<svg" not in page

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mobilenas_tf.decisions import choices_at
-from mobilenas_tf.search.joint_journal import Evaluation, EvaluationJournal
+from mobilenas_tf.search.joint_journal import WORKER_DIED, Evaluation, EvaluationJournal
 from tests.small_joint_problem import small_joint_problem
 
 PROBLEM = small_joint_problem()
@@ -18,6 +18,7 @@ def open_journal(folder: Path, measure: str = "made up") -> EvaluationJournal:
 def row(**changes: object) -> str:
     plain = {"space": "small", "measure": "made up", "choices": CHOICES}
     plain |= {"curve": [0.5], "failed": "", "seconds": 1.0}
+    plain |= {"round": 0, "stage": "first", "predicted": None}
     return json.dumps(plain | changes) + "\n"
 
 
@@ -39,11 +40,23 @@ def test_a_failed_candidate_is_known_whatever_its_epochs(tmp_path: Path):
     assert open_journal(tmp_path).known(CHOICES, epochs=9) is not None
 
 
-def test_half_a_last_line_is_dropped(tmp_path: Path):
+def test_that_a_worker_died_is_not_held_against_a_candidate(tmp_path: Path):
+    open_journal(tmp_path).add(Evaluation(CHOICES, (), f"{WORKER_DIED} 3 times"))
+    assert open_journal(tmp_path).known(CHOICES, epochs=1) is None
+
+
+@pytest.mark.parametrize("whole", [0, 1, 60])  # 60 rows are more than a block
+def test_half_a_last_line_is_left_out_and_written_over(whole: int, tmp_path: Path):
     path = tmp_path / "journal.jsonl"
-    path.write_text(row() + row()[:40])
-    assert len(open_journal(tmp_path).evaluations) == 1
-    assert path.read_text() == row()
+    torn = row() * whole + row()[:40]
+    path.write_text(torn)
+    journal = open_journal(tmp_path)
+    assert len(journal.evaluations) == min(whole, 1)
+    assert path.read_text() == torn  # reading changes nothing
+    journal.add(Evaluation(CHOICES, (0.7,)))
+    lines = path.read_text().splitlines()
+    assert len(lines) == whole + 1
+    assert [json.loads(line)["curve"] for line in lines] == [[0.5]] * whole + [[0.7]]
 
 
 @pytest.mark.parametrize(

@@ -45,14 +45,6 @@ def test_a_pool_is_distinct_within_the_budget_and_even():
     assert share == pytest.approx(0.5, abs=0.02)
 
 
-def test_a_pool_leaves_out_what_is_not_wanted():
-    limits = Limits(PROBLEM, {})
-    first = quasi_random(limits, size=10, seed=0)
-    known = [PROBLEM.identity(choices) for choices in first]
-    others = quasi_random(limits, size=10, seed=0, skip=known)
-    assert not set(known) & {PROBLEM.identity(choices) for choices in others}
-
-
 def test_a_predictor_ranks_candidates_that_it_has_not_seen():
     pool = quasi_random(Limits(PROBLEM, {}), size=300, seed=0)
     predictor = CandidatePredictor(PROBLEM, pool, seed=0)

@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilenas_tf.decisions import choices_at
 from mobilenas_tf.search.config import JointConfig
-from mobilenas_tf.search.joint import JointSearch, Round
+from mobilenas_tf.search.joint import JointSearch
 from mobilenas_tf.search.joint_journal import Evaluation, EvaluationJournal
 from mobilenas_tf.search.joint_problem import Limits, quasi_random
 from mobilenas_tf.search.workers import InProcess, Order
@@ -118,6 +119,10 @@ def test_a_killed_search_goes_on_and_loses_nothing(tmp_path: Path):
     again.run(workers)
     assert len(workers.orders) == CONFIG.evaluations - 16
     assert again.trained == CONFIG.evaluations
+    rounds = again.rounds()
+    assert [row.number for row in rounds] == list(range(len(rounds)))
+    assert [len(row.candidates) for row in rounds] == [12, 4, 7, 7, 7, 3]
+    assert search(tmp_path).rounds() == rounds
 
 
 def test_candidates_that_fail_are_recorded_and_avoided(tmp_path: Path):
@@ -126,10 +131,12 @@ def test_candidates_that_fail_are_recorded_and_avoided(tmp_path: Path):
             return Evaluation(order.choices, (0.2,), "loss must stay finite")
         return evaluate(order)
 
-    done, rounds = search(tmp_path), list[Round]()
-    done.run(InProcess(diverges), rounds.append)
+    done = search(tmp_path)
+    done.run(InProcess(diverges))
     failed = [each for each in done.journal.evaluations if each.failed]
-    shares = [np.isnan(row.accuracies).mean() for row in rounds]
+    shares = [
+        np.mean([value is None for value in row.accuracies]) for row in done.rounds()
+    ]
     assert failed and shares[0] > 0.1
     assert np.mean(shares[-2:]) < shares[0]
     assert not fails_where(done.front("macs")[-1].choices)
@@ -156,8 +163,45 @@ def test_a_finished_search_answers_for_another_budget_without_training(ended):
     )
 
 
+def test_a_budget_below_all_that_was_trained_is_answered_too(ended, tmp_path: Path):
+    done, _, _ = ended
+    journal = EvaluationJournal(tmp_path / "dear.jsonl", PROBLEM, measure="made up")
+    for each in done.journal.evaluations:
+        if PROBLEM.costs(each.choices)["macs"] > 100:
+            journal.add(each)
+    other = JointSearch(
+        PROBLEM, {"macs": 100.0}, journal, config=CONFIG, epochs=EPOCHS, seed=0
+    )
+    assert other.ask().costs["macs"] <= 100
+    assert other.front("macs") == []
+
+
+def test_what_was_trained_is_told_with_its_accuracy(ended):
+    done, _, _ = ended
+    found = done.ask()
+    known = {PROBLEM.identity(c): accuracy for c, accuracy in done.accuracies()}
+    assert found.accuracy == known.get(PROBLEM.identity(found.choices))
+
+
+def test_a_pool_that_is_used_up_goes_on_with_fine_rounds(tmp_path: Path):
+    config = JointConfig(evaluations=40, first_round=12, batch=8, pool=20)
+    done = search(tmp_path, config=config)
+    done.run(Counting())
+    stages = [row.stage for row in done.rounds()]
+    assert stages == ["first", "coarse", "fine", "fine", "fine"]
+    assert done.trained == 40
+
+
 def test_a_space_with_few_candidates_ends_early(tmp_path: Path):
-    config = JointConfig(evaluations=200, first_round=4, batch=50, pool=200)
-    done = search(tmp_path, cap=10.0, config=config)
-    done.run(Counting())  # learning rates make more than 200; it must end at 200
-    assert done.trained == 200
+    problem = small_joint_problem(recipe=())
+    fixed = choices_at(small_joint_problem().recipe, [0.5] * 3)
+
+    def work(order: Order) -> Evaluation:
+        found = evaluate(Order(order.choices | fixed, order.epochs))
+        return Evaluation(order.choices, found.curve)
+
+    journal = EvaluationJournal(tmp_path / "journal.jsonl", problem, measure="made up")
+    config = JointConfig(evaluations=200, first_round=10, batch=30, pool=200)
+    done = JointSearch(problem, {}, journal, config=config, epochs=EPOCHS, seed=0)
+    done.run(InProcess(work))
+    assert done.trained == 8 + 4 * 8 * 2  # without depth the kernel does not matter

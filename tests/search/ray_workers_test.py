@@ -93,6 +93,34 @@ def test_a_caller_that_stops_leaves_idle_workers():
     assert time.monotonic() - started < 60
 
 
+def test_what_goes_wrong_in_a_worker_is_raised_here():
+    def fails(order: Order) -> Evaluation:
+        raise ValueError(f"nothing goes with {order.epochs}")
+
+    with pytest.raises(ValueError, match=r"^nothing goes with \d$"):
+        list(RayWorkers(lambda: fails, count=1).run(ORDERS))
+
+
+def test_workers_that_do_not_start_are_an_error():
+    def missing() -> Evaluate:
+        raise FileNotFoundError("no data here")
+
+    with pytest.raises(ConnectionError, match="ray_workers must have .*no data here"):
+        RayWorkers(missing, count=1)
+
+
+def test_another_server_is_no_cluster():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with (
+            pytest.raises(ConnectionError, match="where no Ray answers"),
+            ray_session(address),
+        ):
+            pass
+
+
 def test_more_workers_than_processors_are_refused():
     with pytest.raises(ValueError, match=r"ray_workers must be at most \d+, .*=10000"):
         RayWorkers(lambda: evaluate, count=10_000)
@@ -104,7 +132,9 @@ def test_an_address_where_nothing_answers_is_refused_within_seconds(tmp_path: Pa
         address = f"127.0.0.1:{free.getsockname()[1]}"
     started = time.monotonic()
     with (
-        pytest.raises(ConnectionError, match=f"ray_address must be .*{address}, where"),
+        pytest.raises(
+            ConnectionError, match=f"ray_address must be .*{address}, where no"
+        ),
         ray_session(address),
     ):
         pass
