@@ -15,7 +15,7 @@ from mobilenas_tf.reporting.comparison_charts import (
     legend_entry,
 )
 from mobilenas_tf.reporting.markup import element, escape
-from mobilenas_tf.reporting.number_format import COST_NAMES, format_value
+from mobilenas_tf.reporting.number_format import format_budgets
 from mobilenas_tf.reporting.tables import data_table
 
 
@@ -30,10 +30,7 @@ def joint_section(document: Mapping[str, Any]) -> str:
 
 
 def _sentence(document: Mapping[str, Any]) -> str:
-    budgets = " and ".join(
-        f"{format_value(metric, budget)} {COST_NAMES[metric]}"
-        for metric, budget in document["budgets"].items()
-    )
+    budgets = format_budgets(document["budgets"])
     sentence = (
         f"{document['trained']:,} candidates were trained on {document['measure']}: "
         f"the first round to the end, the others to epoch {document['stop_epoch']}, "

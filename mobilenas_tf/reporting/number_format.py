@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import TypeGuard
 
 MISSING = "–"
@@ -121,3 +122,11 @@ def _format_number(name: str, value: float) -> str:
     if unit := find_unit(name):
         return unit.format(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def format_budgets(budgets: Mapping[str, float]) -> str:
+    """Returns budgets by metric in words, such as `4.000 M multiply-adds`."""
+    return " and ".join(
+        f"{format_value(metric, budget)} {COST_NAMES[metric]}"
+        for metric, budget in budgets.items()
+    )

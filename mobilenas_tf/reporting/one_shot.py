@@ -12,7 +12,7 @@ from mobilenas_tf.reporting.comparison_charts import (
     legend_entry,
 )
 from mobilenas_tf.reporting.markup import element, escape
-from mobilenas_tf.reporting.number_format import COST_NAMES, format_value
+from mobilenas_tf.reporting.number_format import format_budgets
 from mobilenas_tf.reporting.tables import data_table
 
 _CAVEAT = (
@@ -69,10 +69,7 @@ def one_shot_section(document: Mapping[str, Any]) -> str:
 
 
 def _sentence(document: Mapping[str, Any]) -> str:
-    budgets = " and ".join(
-        f"{format_value(metric, budget)} {COST_NAMES[metric]}"
-        for metric, budget in document["budgets"].items()
-    )
+    budgets = format_budgets(document["budgets"])
     sentence = (
         f"{document['evaluated']:,} networks within {budgets} were scored, of about "
         f"10^{document['log10_networks']:.1f} that the supernet has left: by "
