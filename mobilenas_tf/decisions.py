@@ -75,7 +75,8 @@ class Integers:
 
     def at(self, share: float) -> int:
         """Returns the value at a share in [0, 1)."""
-        return self.values[int(share * len(self.values))]
+        count = (self.high - self.low) // self.step + 1
+        return self.low + self.step * int(share * count)
 
     def features(self, value: Value) -> tuple[float, ...]:
         """Returns a value as a number from 0 (low) to 1 (high)."""

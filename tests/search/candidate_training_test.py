@@ -26,13 +26,13 @@ SPACE = JointSpace(
     name="tiny",
     resolution=(16, 20, 4),
     stem_channels=(8, 8),
-    stages=(JointStage((8, 16), (1, 2), 2, (1, 2), (1, 2), kernel_sizes=(3,)),),
-    head_expansion=1,
+    stages=(JointStage((8, 24), (1, 2), 2, (1, 4), (1, 4), kernel_sizes=(3,)),),
+    head_expansion=4,
     head_channels=None,
     num_classes=10,
 )
 SETTINGS = CandidateSettings(
-    DataConfig(dataset="digits", max_train_images=512, batch_size=32),
+    DataConfig(dataset="digits", max_train_images=1024, batch_size=16),
     AugmentationConfig(),
     OptimizerConfig(),
     TrainingConfig(epochs=3, batch_norm_momentum=0.8),
@@ -40,8 +40,8 @@ SETTINGS = CandidateSettings(
 
 
 def candidate(**recipe: object) -> Choices:
-    """Returns the smallest network under the default recipe with changes."""
-    network = {decision.path: decision.values[0] for decision in SPACE.decisions}
+    """Returns the largest network under the default recipe with changes."""
+    network = {decision.path: decision.values[-1] for decision in SPACE.decisions}
     changes = {f"{PREFIX}{name}": value for name, value in recipe.items()}
     choices = network | DEFAULT_RECIPE | changes
     joint_problem(SPACE).check(choices)
