@@ -15,6 +15,7 @@ joint.json and report.html. With --fine_only nothing is trained.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import shutil
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from mobilenas_tf.joint_spaces import SPACES, named_joint_space
 from mobilenas_tf.names import lookup
 from mobilenas_tf.search.config import JointBudgetConfig, JointConfig
 from mobilenas_tf.training.config import TrainingConfig
+from mobilenas_tf.training.recipe import Recipe
 from tools import flag_config, run_flags
 from tools.search_flags import define_search, search_from_flags
 
@@ -38,10 +40,7 @@ if TYPE_CHECKING:
 # Candidates see few steps: batch norms must follow quickly.
 SEARCH_TRAINING = TrainingConfig(epochs=10, batch_norm_momentum=0.9)
 # What the recipe decides, and what not every optimizer has.
-RECIPE = (
-    *("optimizer", "learning_rate", "weight_decay", "ema_decay", "mixup_alpha"),
-    *("label_smoothing", "dropout_rate", "drop_path_rate", "nesterov"),
-)
+RECIPE = (*(field.name for field in dataclasses.fields(Recipe)), "nesterov")
 
 
 def main() -> None:

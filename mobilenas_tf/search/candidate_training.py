@@ -10,7 +10,6 @@ import keras
 import tensorflow as tf
 
 from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.decisions import Value
 from mobilenas_tf.joint_space import JointSpace
 from mobilenas_tf.search.joint_journal import Evaluation
 from mobilenas_tf.search.joint_problem import JointProblem
@@ -35,9 +34,6 @@ _MOST_SIZES = 3  # of images that are kept decoded
 def joint_problem(space: JointSpace) -> JointProblem:
     """Returns the candidates of a space, each network under every recipe."""
 
-    def network(choices: Mapping[str, Value]) -> Architecture:
-        return space.resolve(choices)
-
     def costs(architecture: Architecture) -> Mapping[str, float]:
         cost = network_cost(architecture)
         return {"macs": float(cost.macs), "params": float(cost.params)}
@@ -46,7 +42,7 @@ def joint_problem(space: JointSpace) -> JointProblem:
         space.name,
         architecture=space.decisions,
         recipe=RECIPE_DECISIONS,
-        network=network,
+        network=space.resolve,
         costs=costs,
     )
 

@@ -187,7 +187,7 @@ class JointSearch:
         reached = [
             (each.choices, each.curve[epoch - 1])
             for each in evaluations
-            if len(each.curve) >= epoch and not each.failed
+            if not each.failed
         ]
         if not reached:
             reasons = {each.failed for each in evaluations}
@@ -236,18 +236,13 @@ class JointSearch:
 
         Candidates that were trained take part with what is predicted of them.
         """
-        candidates = self._evolved(self.learn(), optimism=0.0)
-        mean, _ = self.predictor.predict(candidates)
-        best = int(np.argmax(mean))
-        known = dict(
-            (self.problem.identity(choices), accuracy)
+        best = self._evolved(self.learn(), optimism=0.0)[0]
+        mean, _ = self.predictor.predict([best])
+        known = {
+            self.problem.identity(choices): accuracy
             for choices, accuracy in self.accuracies()
-        )
-        return self._found(
-            candidates[best],
-            float(mean[best]),
-            known.get(self.problem.identity(candidates[best])),
-        )
+        }
+        return self._found(best, float(mean[0]), known.get(self.problem.identity(best)))
 
     def front(self, metric: str) -> list[Found]:
         """Returns the trained candidates within the budgets that none beats.
