@@ -116,7 +116,7 @@ def _ours(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
     with tempfile.TemporaryDirectory() as folder:
         found = evolve(
             space,
-            lambda genotype: table[space.resolve(genotype)].accuracy,
+            lambda genotypes: [table[space.resolve(g)].accuracy for g in genotypes],
             Journal(Path(folder) / "journal.jsonl", space),
             {"macs": (lambda network: table[network].macs, np.inf)},
             population=POPULATION,

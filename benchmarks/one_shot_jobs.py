@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,9 +183,11 @@ def regret_row(
     space = dataclasses.replace(macro_space(), turned_off=trained.left.turned_off)
     operations = {decision.path for decision in macro_space().decisions}
 
-    def score(genotype: OneShotGenotype) -> float:
+    def scores(genotypes: Sequence[OneShotGenotype]) -> Iterator[float]:
         # Channels are the proxy's own.
-        return trained.scorer({p: v for p, v in genotype.items() if p in operations})
+        return trained.scorer.scores(
+            [{p: v for p, v in g.items() if p in operations} for g in genotypes]
+        )
 
     under = [entry for entry in table.values() if entry.macs <= cap]
     best = max(entry.accuracy for entry in under)
@@ -196,7 +198,7 @@ def regret_row(
     for seed in range(_SEARCHES.value):
         rows = evolve(
             space,
-            score,
+            scores,
             journal,
             {"macs": (lambda network: float(network_cost(network).macs), cap)},
             population=config.population,

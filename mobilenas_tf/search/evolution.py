@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from mobilenas_tf.one_shot_space import (
 from mobilenas_tf.search.journal_file import append_row, read_rows
 from mobilenas_tf.spec import Architecture
 
-Score = Callable[[OneShotGenotype], float]
+# Scores of networks in their order, each as soon as it is known
+Scores = Callable[[Sequence[OneShotGenotype]], Iterable[float]]
 # `{metric: (cost of a network, budget)}`
 Budgets = Mapping[str, tuple[Callable[[Architecture], float], float]]
 _ETA = 3  # of the mutation: the smaller the farther it goes
@@ -74,11 +75,14 @@ class Journal:
             if row.get("measure", "") == self.measure:
                 yield row["genotype"], float(score)
 
-    def score(self, genotype: OneShotGenotype, tell: Score) -> float:
-        """Returns a network's score, measured and written down if it is not known."""
-        network = self.space.resolve(genotype)
-        if network not in self.scores:
-            score = tell(genotype)
+    def score(
+        self, genotypes: Sequence[OneShotGenotype], tell: Scores
+    ) -> dict[Architecture, float]:
+        """Returns the scores by network, those not known measured and written down."""
+        networks = {self.space.resolve(genotype): genotype for genotype in genotypes}
+        unknown = {n: g for n, g in networks.items() if n not in self.scores}
+        told = tell(list(unknown.values())) if unknown else ()
+        for (network, genotype), score in zip(unknown.items(), told, strict=True):
             row = {
                 "space": self.space.name,
                 "measure": self.measure,
@@ -87,12 +91,12 @@ class Journal:
             }
             append_row(self.path, row)
             self.scores[network] = score
-        return self.scores[network]
+        return {network: self.scores[network] for network in networks}
 
 
 def evolve(
     space: OneShotSpace,
-    score: Score,
+    scores: Scores,
     journal: Journal,
     budgets: Budgets,
     *,
@@ -108,7 +112,7 @@ def evolve(
 
     Args:
         space: Of genotypes; what was turned off is not chosen.
-        score: Of a network, the larger the better.
+        scores: Of networks, the larger the better.
         journal: Of the scores.
         budgets: What networks may cost; the first metric is the second objective.
         population: Networks of a generation.
@@ -135,8 +139,10 @@ def evolve(
             _repaired(space, _genotype(space, row), budgets, rng)
             for row in offspring.get("X")
         ]
+        known = journal.score(genotypes, scores)
         rows = [
-            _scored(space, genotype, score, journal, budgets) for genotype in genotypes
+            Scored(g, known[network], _costs(network, budgets))
+            for g, network in zip(genotypes, map(space.resolve, genotypes), strict=True)
         ]
         offspring.set("X", np.array([_genes(space, g) for g in genotypes]))
         offspring.set("F", np.array([[-r.score, r.costs[metric]] for r in rows]))
@@ -239,17 +245,9 @@ def _repaired(
 def _is_within(
     space: OneShotSpace, genotype: OneShotGenotype, budgets: Budgets
 ) -> bool:
-    network = space.resolve(genotype)
-    return all(cost(network) <= budget for cost, budget in budgets.values())
+    costs = _costs(space.resolve(genotype), budgets)
+    return all(costs[metric] <= budget for metric, (_, budget) in budgets.items())
 
 
-def _scored(
-    space: OneShotSpace,
-    genotype: OneShotGenotype,
-    score: Score,
-    journal: Journal,
-    budgets: Budgets,
-) -> Scored:
-    network = space.resolve(genotype)
-    costs = {metric: float(cost(network)) for metric, (cost, _) in budgets.items()}
-    return Scored(genotype, journal.score(genotype, score), costs)
+def _costs(network: Architecture, budgets: Budgets) -> dict[str, float]:
+    return {metric: float(cost(network)) for metric, (cost, _) in budgets.items()}

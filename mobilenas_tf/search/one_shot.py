@@ -125,7 +125,7 @@ def search_supernet(
 
     found = evolve(
         space,
-        scorer,
+        scorer.scores,
         journal,
         budgets,
         population=config.population,

@@ -253,11 +253,14 @@ class _Shrinking:
         if config.shrink_by == "random":
             return random_turn_off(self.space, places=config.shrink_places, rng=rng)
         genotypes = [self.space.sample(rng) for _ in range(config.shrink_networks)]
-        score = self.scorer if config.shrink_by == "score" else self._angles()
         evidence = operation_evidence(
             self.space,
             genotypes,
-            [score(genotype) for genotype in genotypes],
+            list(
+                self.scorer.scores(genotypes)
+                if config.shrink_by == "score"
+                else map(self._angles(), genotypes)
+            ),
             [genotype_macs(self.space, genotype) for genotype in genotypes],
         )
         return to_turn_off(evidence, places=config.shrink_places)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Literal
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +19,11 @@ from mobilenas_tf.training.data import ClassificationData
 # along, so that they cost their time with every chunk.
 _CHUNK, _LEAST_CHUNK = 1024, 256
 
+# Networks that are scored at the same time, at most: TensorFlow alone does not keep the
+# cores of a processor busy with one.
+_MOST_AT_ONCE = 4
+
+_Result = TypeVar("_Result")
 ScoreBy = Literal["likelihood", "accuracy"]
 
 
@@ -101,6 +108,25 @@ class NetworkScorer:
     def __call__(self, genotype: Mapping[str, Value]) -> float:
         """Returns a network's score."""
         return self.evaluate(genotype)[0]
+
+    def scores(self, genotypes: Sequence[Mapping[str, Value]]) -> Iterator[float]:
+        """Gives the scores of networks in their order, several measured at once."""
+        return in_threads(self, genotypes)
+
+
+def in_threads(
+    function: Callable[[Mapping[str, Value]], _Result],
+    genotypes: Sequence[Mapping[str, Value]],
+) -> Iterator[_Result]:
+    """Gives a function's results in the order of the genotypes, computed by threads.
+
+    What has not begun is left undone if the caller stops early.
+    """
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_AT_ONCE))
+    try:
+        yield from pool.map(function, genotypes)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def network_outputs(

@@ -24,9 +24,10 @@ def value(genotype):
 def search(path, *, budget=3e4, score=value, generations=6, seed=0):
     calls = []
 
-    def measure(genotype):
-        calls.append(SPACE.resolve(genotype))
-        return score(genotype)
+    def measure(genotypes):
+        for genotype in genotypes:
+            calls.append(SPACE.resolve(genotype))
+            yield score(genotype)
 
     found = evolve(
         SPACE,
@@ -109,7 +110,7 @@ def test_scores_of_another_measure_are_passed_over(tmp_path):
     for measure, score in (("accuracy", 0.5), ("likelihood", 0.25)):
         journal = Journal(path, SPACE, measure=measure)
         assert not journal.scores
-        journal.score(genotype, lambda _, score=score: score)
+        journal.score([genotype], lambda _, score=score: [score])
     again = Journal(path, SPACE, measure="accuracy")
     assert list(again.scores.values()) == [0.5]
 
