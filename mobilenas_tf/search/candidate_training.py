@@ -104,13 +104,13 @@ class CandidateTrainer:
         return Evaluation(order.choices, tuple(curve), failed, seconds)
 
     def train(
-        self, order: Order, curve: list[float]
+        self, order: Order, curve: list[float] | None = None
     ) -> tuple[keras.Model, ClassificationData]:
         """Trains a candidate; returns its network and data.
 
         Args:
             order: What to train, and how long.
-            curve: Gets the validation accuracy after each epoch.
+            curve: Gets the validation accuracy after each epoch; None spares the time.
 
         Raises:
             DivergedError: If the loss is no longer a finite number.
@@ -131,7 +131,8 @@ class CandidateTrainer:
             for metric in trainer.metrics:
                 metric.reset_state()
             run_steps(step, data.train_epoch(epoch), f"epoch {epoch + 1}")
-            curve.append(evaluate()["validation_accuracy"])
+            if curve is not None:
+                curve.append(evaluate()["validation_accuracy"])
         return trainer.network, data
 
     def _data_for(
