@@ -18,8 +18,9 @@ setup: $(INSTALLED)
 demo: $(INSTALLED)
 	@$(PYTHON) -m tools.demo
 
+# A process for each core, but few: each has TensorFlow in memory.
 test: lint
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
 lint: $(INSTALLED)
 	@$(PYTHON) -m ruff format --check .
