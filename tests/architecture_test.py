@@ -32,6 +32,7 @@ LAYERS = {
     "mobilenas_tf.block_spaces": 1,
     "mobilenas_tf.joint_spaces": 1,
     "mobilenas_tf.json_io": 1,
+    "mobilenas_tf.json_text": 1,
     "mobilenas_tf.one_shot_spaces": 1,
     "mobilenas_tf.provenance": 1,
     "mobilenas_tf.spaces": 1,
