@@ -55,6 +55,7 @@ TENSORFLOW_FREE = (
     *(module for module, layer in LAYERS.items() if layer <= 1),
     "mobilenas_tf.costs*",
     "mobilenas_tf.reporting*",
+    "mobilenas_tf.training.cuts",
     "mobilenas_tf.training.recipe",
     "mobilenas_tf.training.run_dir",
     "*.config",
