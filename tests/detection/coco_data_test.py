@@ -106,7 +106,7 @@ def test_bad_boxes_and_missing_photos_are_told(tmp_path):
         ),
         (
             {"annotations": [box_row(1, [0, 0, 1, 1], area="large")]},
-            r"annotations\[0\]/area must be a number. Received: 'large'",
+            r"annotations\[0\]/area must be a number of 0 or more. Received: 'large'",
         ),
         (
             {"annotations": [{"image_id": 1, "bbox": [0, 0, 1, 1]}]},
