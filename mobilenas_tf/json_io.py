@@ -200,6 +200,16 @@ def _dataclass_from_plain(expected: type[T], value: Any, where: str) -> T:
         raise ValueError(f"{where}: {error}") from error
 
 
+def read_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads a JSON file that holds an object.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it holds anything else.
+    """
+    return _object(read_json(path), str(path))
+
+
 def read_document(
     path: str | os.PathLike[str], *, version: int, keys: Collection[str]
 ) -> dict[str, Any]:
@@ -209,7 +219,7 @@ def read_document(
         FileNotFoundError: If there is none.
         ValueError: If it is of another version, or has other keys.
     """
-    document = _object(read_json(path), str(path))
+    document = read_object(path)
     found = document.pop("schema_version", None)
     if type(found) is not int or found != version:
         raise ValueError(

@@ -49,7 +49,7 @@ def summary_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def update_summary(path: Path, **figures: Any) -> None:
     """Adds figures to the first row of a run's `summary.json`, if it has one."""
     if (path / SUMMARY_FILE).exists():
-        first, *others = read_json(path / SUMMARY_FILE)["rows"]
+        first, *others = read_summary(path / SUMMARY_FILE).rows
         write_summary(path, [{**first, **figures}, *others])
 
 

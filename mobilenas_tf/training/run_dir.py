@@ -16,7 +16,9 @@ from typing import Any
 
 from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
 from mobilenas_tf.json_io import (
+    from_plain,
     read_json,
+    read_object,
     to_plain,
     write_bytes_atomically,
     write_json,
@@ -199,12 +201,8 @@ def _note_start(path: Path, command: Sequence[str]) -> None:
     """Writes what is started; what was started before moves to `earlier_starts`."""
     earlier: list[Any] = []
     if path.exists():
-        last = read_json(path)
-        before = last.pop("earlier_starts", []) if isinstance(last, dict) else None
-        if not isinstance(before, list):
-            raise ValueError(
-                f"{path} must be an object with a list of earlier_starts. "
-                f"Received: {shown(last)}"
-            )
+        last = read_object(path)
+        where = f"{path}/earlier_starts"
+        before = from_plain(tuple[Any, ...], last.pop("earlier_starts", []), where)
         earlier = [*before, last]
     write_json(path, {**describe_provenance(command), "earlier_starts": earlier})
