@@ -95,7 +95,8 @@ def from_plain(expected: Any, value: Any, where: str) -> Any:
 
     Args:
         expected: The type to build: a scalar, `Any`, a Literal, a dataclass with
-            resolved annotations, or a tuple, mapping or union of these.
+            resolved annotations, or a tuple, mapping or union of these. A TypedDict
+            takes other keys than its own too, and leaves them as they are.
         value: Plain JSON.
         where: Names file and key in error messages.
 
@@ -120,6 +121,8 @@ def from_plain(expected: Any, value: Any, where: str) -> Any:
         return value
     if dataclasses.is_dataclass(expected):
         return _dataclass_from_plain(typing.cast(type, expected), value, where)
+    if typing.is_typeddict(expected):
+        return _typed_dict_from_plain(expected, value, where)
     return _scalar_from_plain((expected,), value, where)
 
 
@@ -188,8 +191,7 @@ def _dataclass_from_plain(expected: type[T], value: Any, where: str) -> T:
             f"{where} must have the keys {', '.join(sorted(fields))} only. "
             f"Received: unknown key {shown(unknown[0])}"
         )
-    if missing := sorted(needed - set(value)):
-        raise ValueError(f"{where} must have the key {missing[0]!r}. It is missing")
+    _require_keys(needed, value, where)
     arguments = {
         name: from_plain(hints[name], item, f"{where}/{name}")
         for name, item in value.items()
@@ -198,6 +200,21 @@ def _dataclass_from_plain(expected: type[T], value: Any, where: str) -> T:
         return expected(**arguments)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def _typed_dict_from_plain(expected: Any, value: Any, where: str) -> dict[str, Any]:
+    hints = typing.get_type_hints(expected)
+    value = _object(value, where)
+    _require_keys(expected.__required_keys__, value, where)
+    return {
+        key: from_plain(hints[key], item, f"{where}/{key}") if key in hints else item
+        for key, item in value.items()
+    }
+
+
+def _require_keys(needed: Collection[str], value: Collection[str], where: str) -> None:
+    if missing := sorted(set(needed) - set(value)):
+        raise ValueError(f"{where} must have the key {missing[0]!r}. It is missing")
 
 
 def read_object(path: str | os.PathLike[str]) -> dict[str, Any]:
