@@ -15,7 +15,7 @@ from detection.coco_results import check_area, check_box, check_id
 from detection.scene import Scene, SceneSource, clean_scene
 from mobilenas_tf.json_io import read_json
 from mobilenas_tf.json_text import shown
-from mobilenas_tf.names import check_class_name
+from mobilenas_tf.names import check_name
 from mobilenas_tf.training.photos import decode_whole, read_photo
 
 _STORED_NAMES = {"train": "train", "val": "validation", "test": "test"}
@@ -137,7 +137,7 @@ def _read_categories(document: Any, path: Path) -> dict[int, str]:
     names_by_id = {}
     for where, row in _rows(document, "categories", path):
         name = _read(row, "name", str, where)
-        check_class_name(name, f"{where}/name")
+        check_name(name, f"{where}/name")
         names_by_id[_read_id(row, where, names_by_id)] = name
     if not names_by_id:
         raise ValueError(f"{path}: categories must have at least one entry")

@@ -1,4 +1,4 @@
-"""Names that users give: look-up with a helpful answer, and what may be a class's."""
+"""Names that users give: look-up with a helpful answer, and what may be a name."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     )
 
 
-def check_class_name(name: str, where: str) -> None:
-    """Raises a ValueError unless a name can be a line of a file of labels.
+def check_name(name: str, where: str) -> None:
+    """Raises a ValueError unless a name can be a line of text, as labels must.
 
     Control characters, line ends among them, would also reach terminals.
 
     Args:
-        name: Of a class.
+        name: Of a class or network.
         where: Names its place in the message.
     """
     unfit = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from mobilenas_tf.names import check_class_name
+from mobilenas_tf.names import check_name
 from mobilenas_tf.training.image_split import (
     ImageSource,
     ImageSplit,
@@ -66,7 +66,7 @@ def open_image_folder(folder: str) -> ImageSource:
         folders = {"train": root}
     class_names = tuple(path.name for path in _sub_folders(folders["train"]))
     for name in class_names:
-        check_class_name(name, f"a class folder in {folders['train']}")
+        check_name(name, f"a class folder in {folders['train']}")
     if len(class_names) < 2:
         raise ValueError(
             f"{folders['train']} must have at least two sub-folders, one for each "
