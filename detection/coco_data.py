@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from detection.coco_results import check_box, check_id
+from detection.coco_results import check_area, check_box, check_id
 from detection.scene import Scene, SceneSource, clean_scene
-from mobilenas_tf.training.photos import decode_whole
+from mobilenas_tf.json_io import read_json
+from mobilenas_tf.json_text import shown
+from mobilenas_tf.names import check_name
+from mobilenas_tf.training.photos import decode_whole, read_photo
 
 _STORED_NAMES = {"train": "train", "val": "validation", "test": "test"}
 
@@ -96,18 +98,15 @@ class _Instances:
 
 
 def _read_instances(path: Path) -> _Instances:
-    try:
-        document = json.loads(
-            path.read_text(encoding="utf-8"), object_hook=_drop_outlines
-        )
-    except ValueError as error:
-        raise ValueError(f"{path} must be a JSON file. Received: {error}") from error
+    # Of COCO's 470 MB outlines are nearly all. Boxes that are no numbers are left out
+    # later, and told.
+    document = read_json(path, leave_out=["segmentation"], allow_nan=True)
     names_by_id = _read_categories(document, path)
     images = _rows(document, "images", path)
     annotations_by_image = {}
     for where, row in images:
         annotations_by_image[_read_id(row, where, annotations_by_image)] = []
-        _read(row, "file_name", str, where)
+        _check_inside(_read(row, "file_name", str, where), f"{where}/file_name")
         for key in ("height", "width"):
             if (value := _read(row, key, int, where)) < 1:
                 raise ValueError(f"{where}/{key} must be at least 1. Received: {value}")
@@ -122,8 +121,11 @@ def _read_instances(path: Path) -> _Instances:
                     f"Received: {row[key]}"
                 )
         check_box(row.get("bbox"), f"{where}/bbox")
-        if not isinstance(area := row.get("area", 0), (int, float)):
-            raise ValueError(f"{where}/area must be a number. Received: {area!r}")
+        check_area(row.get("area", 0), f"{where}/area")
+        if (is_crowd := row.get("iscrowd", 0)) not in (0, 1):
+            raise ValueError(
+                f"{where}/iscrowd must be 0 or 1. Received: {shown(is_crowd)}"
+            )
         annotations_by_image[row["image_id"]].append((index, row))
     return _Instances(
         path, names_by_id, [row for _, row in images], annotations_by_image
@@ -134,7 +136,9 @@ def _read_categories(document: Any, path: Path) -> dict[int, str]:
     """Returns class names by category id, ids rising."""
     names_by_id = {}
     for where, row in _rows(document, "categories", path):
-        names_by_id[_read_id(row, where, names_by_id)] = _read(row, "name", str, where)
+        name = _read(row, "name", str, where)
+        check_name(name, f"{where}/name")
+        names_by_id[_read_id(row, where, names_by_id)] = name
     if not names_by_id:
         raise ValueError(f"{path}: categories must have at least one entry")
     names = list(names_by_id.values())
@@ -143,12 +147,6 @@ def _read_categories(document: Any, path: Path) -> dict[int, str]:
             f"{path}: categories must have different names. Received: {names}"
         )
     return dict(sorted(names_by_id.items()))
-
-
-def _drop_outlines(row: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out outlines while parsing: of COCO's 470 MB they are nearly all."""
-    row.pop("segmentation", None)
-    return row
 
 
 def _rows(document: Any, key: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -170,6 +168,16 @@ def _read(row: Mapping[str, Any], key: str, expected: type, where: str) -> Any:
             f"{where}/{key} must be of type {expected.__name__}. Received: {value!r}"
         )
     return value
+
+
+def _check_inside(name: str, where: str) -> None:
+    """Refuses names that lead out of the folder of photos; `where` names them."""
+    path = Path(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError(
+            f"{where} must be a path inside the folder of photos. "
+            f"Received: {shown(name)}"
+        )
 
 
 def _read_id(row: Mapping[str, Any], where: str, known: Mapping[int, Any]) -> int:
@@ -240,7 +248,7 @@ def _build_scene(
 def _read_photo(
     path: Path, annotated_size: tuple[int, int], size_px: int | None
 ) -> np.ndarray:
-    return decode_whole(path.read_bytes(), size_px, annotated_size=annotated_size)
+    return decode_whole(read_photo(path), size_px, annotated_size=annotated_size)
 
 
 def _first_difference(names: Mapping[int, str], others: Mapping[int, str]) -> str:

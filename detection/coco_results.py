@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mobilenas_tf.json_io import read_json, write_bytes_atomically
+from mobilenas_tf.json_text import shown
 from mobilenas_tf.options import require
 
 _KEYS = ("image_id", "category_id", "bbox", "score")
@@ -218,17 +219,17 @@ def _columns_of_array(detections: np.ndarray, where: str) -> DetectionColumns:
 
 def _check_result(result: Any, where: str) -> None:
     if not isinstance(result, Mapping) or not all(key in result for key in _KEYS):
-        got = sorted(result) if isinstance(result, Mapping) else repr(result)
+        got = sorted(result) if isinstance(result, Mapping) else result
         raise ValueError(
             f"{where} must be an object with the keys {', '.join(_KEYS)}. "
-            f"Received: {got}"
+            f"Received: {shown(got)}"
         )
     for key in ("image_id", "category_id"):
         check_id(result[key], f"{where}/{key}")
     check_box(result["bbox"], f"{where}/bbox")
     if not _is_real(result["score"]):
         raise ValueError(
-            f"{where}/score must be a number. Received: {result['score']!r}"
+            f"{where}/score must be a number. Received: {shown(result['score'])}"
         )
 
 
@@ -236,7 +237,9 @@ def check_id(value: Any, where: str) -> None:
     """Refuses what is no integer of 64 bits; `where` names it."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or abs(int(value)) >= 2**63:
-        raise ValueError(f"{where} must be an integer of 64 bits. Received: {value!r}")
+        raise ValueError(
+            f"{where} must be an integer of 64 bits. Received: {shown(value)}"
+        )
 
 
 def check_box(box: Any, where: str) -> None:
@@ -245,7 +248,15 @@ def check_box(box: Any, where: str) -> None:
     if not is_row or not all(map(_is_real, box)):
         raise ValueError(
             f"{where} must be four numbers: left, top, width and height. "
-            f"Received: {box!r}"
+            f"Received: {shown(box)}"
+        )
+
+
+def check_area(area: Any, where: str) -> None:
+    """Refuses what is no number, or below 0; `where` names it."""
+    if not _is_real(area) or area < 0:
+        raise ValueError(
+            f"{where} must be a number of 0 or more. Received: {shown(area)}"
         )
 
 

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from detection.coco_results import DetectionColumns, check_box, check_id
+from detection.coco_results import (
+    DetectionColumns,
+    check_area,
+    check_box,
+    check_id,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +104,7 @@ def check_ground_truth(document: Mapping[str, Any]) -> GroundTruth:
                     f"{where}/{key} must be an id under {section}. Received: {row[key]}"
                 )
         check_box(row.get("bbox"), f"{where}/bbox")
+        check_area(row.get("area", 0), f"{where}/area")
     boxes = np.array([row["bbox"] for row in annotations], np.float64).reshape(-1, 4)
     areas = [row.get("area", row["bbox"][2] * row["bbox"][3]) for row in annotations]
     truth = GroundTruth(

@@ -95,7 +95,9 @@ def clean_scene(scene: Scene) -> tuple[Scene, dict[int, str]]:
     Args:
         scene: With boxes as they are stored, of any type of float.
     """
-    boxes = np.asarray(scene.boxes, np.float32)
+    with np.errstate(over="ignore"):  # is not finite then
+        boxes = np.asarray(scene.boxes, np.float32)
+        known_px = np.asarray(scene.areas_px, np.float32)
     sides = np.array([scene.height, scene.width] * 2, np.float32)
     is_finite = np.all(np.isfinite(boxes), axis=1)
     finite = np.where(is_finite[:, np.newaxis], boxes, 0)
@@ -111,13 +113,13 @@ def clean_scene(scene: Scene) -> tuple[Scene, dict[int, str]]:
             problems[index] = "has no area in the image: left out"
         else:
             problems[index] = "is not finite: left out"
-    areas_px = np.where(np.isfinite(scene.areas_px), scene.areas_px, heights * widths)
+    areas_px = np.where(np.isfinite(known_px), known_px, heights * widths)
     cleaned = dataclasses.replace(
         scene,
         boxes=clipped[kept],
         labels=scene.labels[kept],
         is_ignored=scene.is_ignored[kept],
-        areas_px=areas_px[kept].astype(np.float32),
+        areas_px=areas_px[kept],
     )
     return cleaned, problems
 

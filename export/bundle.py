@@ -3,7 +3,7 @@
 What is in it: `model.tflite`, with labels and the meaning of its tensors inside;
 `labels.txt`; `parity.json`, how far the file agrees with its network; `model_card.md`;
 `ANDROID.md`; `architecture.json`; of a detector that ends in encoded boxes
-`decoding.json`; and `export.json`, what made it.
+`decoding.json`; and `export.json`, what made it, with the checksum of the file.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from typing import Any
 from export.android_guide import android_guide
 from export.benchmark.host import benchmark_models
 from export.bundle_facts import MODEL_FILE, BundleFacts, bundle_name
+from export.checksum import CHECKSUM, EXPORT_FILE, checksum
 from export.config import BenchmarkConfig, ExportConfig
 from export.interpreter import load_interpreter, named_outputs
 from export.model_card import model_card
 from export.operators import operator_report
 from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
 from mobilenas_tf.json_io import (
-    read_json,
+    read_object,
     write_architecture,
     write_json,
 )
@@ -94,8 +95,12 @@ def write_bundle(
         if facts.decoding is not None:
             write_json(folder / "decoding.json", facts.decoding)
         write_architecture(folder / ARCHITECTURE_FILE, facts.architecture)
-        made_by = {"export": facts.config, "data": facts.data_config}
-        write_json(folder / "export.json", {**made_by, **provenance})
+        made_by = {
+            "export": facts.config,
+            "data": facts.data_config,
+            CHECKSUM: checksum(content),
+        }
+        write_json(folder / EXPORT_FILE, {**made_by, **provenance})
     _note_parity(run_path / PARITY_FILE, facts)
     model = run_path / facts.name / MODEL_FILE
     return ExportedFile(model, len(content), facts.parity)
@@ -114,5 +119,5 @@ def _replaced_folder(folder: Path) -> Iterator[Path]:
 
 
 def _note_parity(path: Path, facts: BundleFacts) -> None:
-    known = read_json(path) if path.exists() else {}
+    known = read_object(path) if path.exists() else {}
     write_json(path, {**known, facts.name: facts.parity})

@@ -72,7 +72,7 @@ def open_detector_file(
         )
 
     def predict(images: np.ndarray) -> Outputs:
-        outputs = predict_outputs(interpreter, np.asarray(images))
+        outputs = predict_outputs(interpreter, np.asarray(images), name=name)
         return _read_detections(outputs) if kinds == ["detections"] else outputs
 
     return DetectorFile(name, kinds[0], predict)

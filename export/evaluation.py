@@ -51,17 +51,24 @@ def open_classifier(
             class_predictor(network),
         )
     interpreter = load_interpreter(model, num_threads=num_threads)
-    shape = interpreter.get_input_details()[0]["shape"].tolist()
-    output_shape = interpreter.get_output_details()[0]["shape"].tolist()
-    is_square = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
-    if not is_square or len(output_shape) != 2:
-        raise ValueError(
-            f"{name} must be a classifier of square images, [1, S, S, 3] to [1, K]. "
-            f"Received: {shape} to {output_shape}"
+    inputs, outputs = (
+        [tensor["shape"].tolist() for tensor in details]
+        for details in (
+            interpreter.get_input_details(),
+            interpreter.get_output_details(),
         )
-    return OpenClassifier(
-        name,
-        shape[1],
-        output_shape[1],
-        lambda images: predict(interpreter, np.asarray(images)).argmax(axis=-1),
+    )
+    match inputs, outputs:
+        case [[1, height, width, 3]], [[1, num_classes]] if height == width:
+            return OpenClassifier(
+                name,
+                height,
+                num_classes,
+                lambda images: predict(
+                    interpreter, np.asarray(images), name=name
+                ).argmax(axis=-1),
+            )
+    raise ValueError(
+        f"{name} must be a classifier of square images, [1, S, S, 3] to [1, K]. "
+        f"Received: {inputs} to {outputs}"
     )

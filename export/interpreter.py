@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
+
+from export.checksum import check_bundled
+from export.tflite_check import check_tflite
 
 _FILE_IDENTIFIER = b"TFL3"  # `file_identifier` of the TFLite schema, bytes 4 to 8
 
@@ -21,14 +25,18 @@ def read_tflite(source: str | os.PathLike[str] | bytes) -> bytes:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it does not start like a `.tflite` file.
+        ValueError: If it does not start like a `.tflite` file, or is a bundle's and not
+            the one that was exported.
     """
-    data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    is_path = not isinstance(source, bytes)
+    data = Path(source).read_bytes() if is_path else source
     if data[4:8] != _FILE_IDENTIFIER:
         raise ValueError(
             f"{source_name(source)} must be a .tflite file, which has TFL3 as bytes 4 "
             f"to 8. Received: {len(data)} bytes that start with {data[:8]!r}"
         )
+    if is_path:
+        check_bundled(Path(source), data)
     return data
 
 
@@ -48,6 +56,7 @@ def load_interpreter(
     data = read_tflite(source)
     try:
         interpreter = Interpreter(model_content=data, num_threads=num_threads)
+        check_tflite(data)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ValueError(
@@ -63,7 +72,23 @@ def source_name(source: str | os.PathLike[str] | bytes) -> str:
     return "tflite content" if isinstance(source, bytes) else os.fspath(source)
 
 
-def predict(interpreter: Interpreter, images: np.ndarray) -> np.ndarray:
+@contextlib.contextmanager
+def running(name: str) -> Iterator[None]:
+    """Turns what LiteRT says while a file runs into a ValueError; `name` is the file's.
+
+    LiteRT sees only then that the shapes in a damaged file do not fit each other.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must run in LiteRT. Received: {' '.join(str(error).split())}"
+        ) from error
+
+
+def predict(
+    interpreter: Interpreter, images: np.ndarray, *, name: str = "interpreter"
+) -> np.ndarray:
     """Returns the logits `[B, K]` of images; see `predict_outputs`.
 
     Raises:
@@ -72,14 +97,14 @@ def predict(interpreter: Interpreter, images: np.ndarray) -> np.ndarray:
     num_outputs = len(interpreter.get_output_details())
     if num_outputs != 1:
         raise ValueError(
-            f"interpreter must have one output. Received: {num_outputs} outputs"
+            f"{name} must have one output. Received: {num_outputs} outputs"
         )
-    (logits,) = predict_outputs(interpreter, images).values()
+    (logits,) = predict_outputs(interpreter, images, name=name).values()
     return logits
 
 
 def predict_outputs(
-    interpreter: Interpreter, images: np.ndarray
+    interpreter: Interpreter, images: np.ndarray, *, name: str = "interpreter"
 ) -> dict[str, np.ndarray]:
     """Returns the outputs of images by their names in the signature, one run each.
 
@@ -89,18 +114,18 @@ def predict_outputs(
     Args:
         interpreter: Of a file with batch size 1, from `load_interpreter`.
         images: `[B, H, W, C]`, float in [-1, 1].
+        name: Of the file, for error messages.
 
     Returns:
         Arrays `[B, ...]`, float32.
 
     Raises:
-        ValueError: If the file has not one input or the images do not fit it.
+        ValueError: If the file has not one input, the images do not fit it, or it does
+            not run.
     """
     inputs = interpreter.get_input_details()
     if len(inputs) != 1:
-        raise ValueError(
-            f"interpreter must have one input. Received: {len(inputs)} inputs"
-        )
+        raise ValueError(f"{name} must have one input. Received: {len(inputs)} inputs")
     shape = tuple(int(size) for size in inputs[0]["shape"])
     if shape != (1, *images.shape[1:]):
         raise ValueError(
@@ -109,15 +134,16 @@ def predict_outputs(
         )
     details = named_outputs(interpreter)
     found = {
-        name: np.empty((len(images), *output["shape"][1:]), np.float32)
-        for name, output in details.items()
+        key: np.empty((len(images), *output["shape"][1:]), np.float32)
+        for key, output in details.items()
     }
-    for index, image in enumerate(images):
-        interpreter.set_tensor(inputs[0]["index"], quantize(image[None], inputs[0]))
-        interpreter.invoke()
-        for name, output in details.items():
-            values = interpreter.get_tensor(output["index"])
-            found[name][index] = dequantize(values[0], output)
+    with running(name):
+        for index, image in enumerate(images):
+            interpreter.set_tensor(inputs[0]["index"], quantize(image[None], inputs[0]))
+            interpreter.invoke()
+            for key, output in details.items():
+                values = interpreter.get_tensor(output["index"])
+                found[key][index] = dequantize(values[0], output)
     return found
 
 
@@ -168,7 +194,9 @@ def dequantize(values: np.ndarray, tensor: Mapping[str, Any]) -> np.ndarray:
 
 def count_operators(source: str | os.PathLike[str] | bytes) -> dict[str, int]:
     """Returns how often each operator occurs in a file, `{"CONV_2D": 36, ...}`."""
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(read_tflite(source)))
+    content = read_tflite(source)
+    load_interpreter(content)  # checks the whole file, which reading it below does not
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     names = (
         flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
         for graph in model.subgraphs or ()

@@ -12,10 +12,11 @@ import os
 import secrets
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mobilenas_tf.json_text import parse_json, shown
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.spec_fields import ADDED_LATER
 
@@ -54,18 +55,21 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_bytes_atomically(path, text.encode())
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Reads a JSON file; a malformed one is an error that names file and place."""
-    try:
-        return json.loads(
-            Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant
-        )
-    except ValueError as error:
-        raise ValueError(f"{path} must be a JSON file. Received: {error}") from error
+def read_json(
+    path: str | os.PathLike[str],
+    *,
+    leave_out: Collection[str] = (),
+    allow_nan: bool = False,
+) -> Any:
+    """Reads a JSON file; options and errors, which name the file, are `parse_json`'s.
 
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is no JSON, or holds values that none of our files has.
+    """
+    return parse_json(
+        Path(path).read_bytes(), str(path), leave_out=leave_out, allow_nan=allow_nan
+    )
 
 
 def to_plain(value: Any) -> Any:
@@ -87,10 +91,12 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(expected: Any, value: Any, where: str) -> Any:
-    """Builds `expected` (a dataclass, tuple, union or scalar type) from plain JSON.
+    """Builds a value of a type from plain JSON.
 
     Args:
-        expected: The type to build, with resolved annotations.
+        expected: The type to build: a scalar, `Any`, a Literal, a dataclass with
+            resolved annotations, or a tuple, mapping or union of these. A TypedDict
+            takes other keys than its own too, and leaves them as they are.
         value: Plain JSON.
         where: Names file and key in error messages.
 
@@ -101,24 +107,49 @@ def from_plain(expected: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _union_from_plain(arguments, value, where)
     if origin is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{where} must be a list. Received: {value!r}")
-        return tuple(
-            from_plain(arguments[0], item, f"{where}[{index}]")
-            for index, item in enumerate(value)
-        )
+        return _tuple_from_plain(arguments, value, where)
+    if origin in (dict, Mapping):
+        return {
+            key: from_plain(arguments[1], item, f"{where}/{key}")
+            for key, item in _object(value, where).items()
+        }
     if origin is typing.Literal:
-        if value not in arguments:
-            raise ValueError(f"{where} must be one of {arguments}. Received: {value!r}")
+        if not any(value == each and type(value) is type(each) for each in arguments):
+            raise ValueError(
+                f"{where} must be one of {arguments}. Received: {shown(value)}"
+            )
         return value
     if dataclasses.is_dataclass(expected):
         return _dataclass_from_plain(typing.cast(type, expected), value, where)
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+    if typing.is_typeddict(expected):
+        return _typed_dict_from_plain(expected, value, where)
+    return _scalar_from_plain((expected,), value, where)
+
+
+def _scalar_from_plain(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    if Any in options or type(value) in options:
+        return value
+    if float in options and type(value) is int:
         return float(value)
-    if type(value) is not expected:
-        name = "null" if expected is type(None) else expected.__name__
-        raise ValueError(f"{where} must be of type {name}. Received: {value!r}")
-    return value
+    names = ("null" if each is type(None) else each.__name__ for each in options)
+    raise ValueError(
+        f"{where} must be of type {' or '.join(names)}. Received: {shown(value)}"
+    )
+
+
+def _tuple_from_plain(types_: tuple[Any, ...], value: Any, where: str) -> Any:
+    if not isinstance(value, list):
+        raise ValueError(f"{where} must be a list. Received: {shown(value)}")
+    if types_[-1] is Ellipsis:
+        types_ = types_[:1] * len(value)
+    elif len(value) != len(types_):
+        raise ValueError(
+            f"{where} must be a list of {len(types_)}. Received: {shown(value)}"
+        )
+    return tuple(
+        from_plain(expected, item, f"{where}[{index}]")
+        for index, (expected, item) in enumerate(zip(types_, value, strict=True))
+    )
 
 
 def _union_from_plain(options: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -127,33 +158,40 @@ def _union_from_plain(options: tuple[Any, ...], value: Any, where: str) -> Any:
     remaining = [option for option in options if option is not type(None)]
     if len(remaining) == 1:
         return from_plain(remaining[0], value, where)
+    if not all(map(dataclasses.is_dataclass, remaining)):
+        return _scalar_from_plain(options, value, where)
     by_name = {option.__name__: option for option in remaining}
     kind = value.get("type") if isinstance(value, dict) else None
-    if kind not in by_name:
+    if not isinstance(kind, str) or kind not in by_name:
         raise ValueError(
-            f"{where}/type must be one of {', '.join(by_name)}. Received: {kind!r}"
+            f"{where}/type must be one of {', '.join(by_name)}. Received: {shown(kind)}"
         )
     return from_plain(by_name[kind], value, where)
 
 
-def _dataclass_from_plain(expected: type[T], value: Any, where: str) -> T:
+def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{where} must be a JSON object. Received: {value!r}")
+        raise ValueError(f"{where} must be a JSON object. Received: {shown(value)}")
+    return value
+
+
+def _dataclass_from_plain(expected: type[T], value: Any, where: str) -> T:
     hints = typing.get_type_hints(expected)
     definitions = dataclasses.fields(typing.cast(Any, expected))
     fields = {field.name for field in definitions}
     needed = {field.name for field in definitions if field.metadata != ADDED_LATER}
-    value = dict(value)
+    value = dict(_object(value, where))
     kind = value.pop("type", expected.__name__)
     if kind != expected.__name__:
-        raise ValueError(f"{where}/type must be {expected.__name__}. Received: {kind}")
+        raise ValueError(
+            f"{where}/type must be {expected.__name__}. Received: {shown(kind)}"
+        )
     if unknown := sorted(set(value) - fields):
         raise ValueError(
             f"{where} must have the keys {', '.join(sorted(fields))} only. "
-            f"Received: unknown key {unknown[0]!r}"
+            f"Received: unknown key {shown(unknown[0])}"
         )
-    if missing := sorted(needed - set(value)):
-        raise ValueError(f"{where} must have the key {missing[0]!r}. It is missing")
+    _require_keys(needed, value, where)
     arguments = {
         name: from_plain(hints[name], item, f"{where}/{name}")
         for name, item in value.items()
@@ -162,6 +200,55 @@ def _dataclass_from_plain(expected: type[T], value: Any, where: str) -> T:
         return expected(**arguments)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def _typed_dict_from_plain(expected: Any, value: Any, where: str) -> dict[str, Any]:
+    hints = typing.get_type_hints(expected)
+    value = _object(value, where)
+    _require_keys(expected.__required_keys__, value, where)
+    return {
+        key: from_plain(hints[key], item, f"{where}/{key}") if key in hints else item
+        for key, item in value.items()
+    }
+
+
+def _require_keys(needed: Collection[str], value: Collection[str], where: str) -> None:
+    if missing := sorted(set(needed) - set(value)):
+        raise ValueError(f"{where} must have the key {missing[0]!r}. It is missing")
+
+
+def read_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads a JSON file that holds an object.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it holds anything else.
+    """
+    return _object(read_json(path), str(path))
+
+
+def read_document(
+    path: str | os.PathLike[str], *, version: int, keys: Collection[str]
+) -> dict[str, Any]:
+    """Reads a JSON object with these keys and a `schema_version`.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is of another version, or has other keys.
+    """
+    document = read_object(path)
+    found = document.pop("schema_version", None)
+    if type(found) is not int or found != version:
+        raise ValueError(
+            f"{path} must have schema_version {version}. Received: {shown(found)}"
+        )
+    if wrong := sorted(document.keys() ^ set(keys)):
+        raise ValueError(
+            f"{path} must have the keys schema_version and "
+            f"{', '.join(sorted(keys))} only. Received: {shown(wrong[0])}, which is "
+            f"{'unknown' if wrong[0] in document else 'missing'}"
+        )
+    return document
 
 
 def write_architecture(
@@ -178,17 +265,7 @@ def read_architecture(path: str | os.PathLike[str]) -> Architecture:
         ValueError: On another schema version, or any key or value that is off; the
             message names the file and the key.
     """
-    document = read_json(path)
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path} must have schema_version {SCHEMA_VERSION}. Received: {version!r}"
-        )
-    if set(document) != {"schema_version", "architecture"}:
-        raise ValueError(
-            f"{path} must have the keys schema_version and architecture only. "
-            f"Received: {', '.join(sorted(document))}"
-        )
+    document = read_document(path, version=SCHEMA_VERSION, keys=["architecture"])
     return architecture_from_plain(document["architecture"], str(path))
 
 

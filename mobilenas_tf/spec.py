@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from mobilenas_tf.detection_spec import DetectionHead, FpnLiteHead, SsdLiteHead
+from mobilenas_tf.names import check_name
 from mobilenas_tf.spec_fields import (
     ADDED_LATER,
     Activation,
@@ -263,6 +264,7 @@ class Architecture:
     batch_norm_epsilon: float = 1e-3
 
     def __post_init__(self) -> None:
+        check_name(self.name, "name of Architecture")
         check_positive(self, image_size_px=self.image_size_px)
         check_member(self, "input_normalization", InputNormalization)
         if not self.batch_norm_epsilon > 0:

@@ -52,7 +52,7 @@ def main() -> None:
 flags.DEFINE_string(
     "model", None, "Folder of a finished training, or a .tflite file.", required=True
 )
-flags.DEFINE_integer("num_threads", 2, "Threads for a .tflite file.")
+flags.DEFINE_integer("num_threads", 2, "Threads for a .tflite file.", 1)
 flags.DEFINE_string("output", None, "Folder for confusion.json; by default none.")
 flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
 run_flags.define_json()

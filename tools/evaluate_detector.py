@@ -83,7 +83,7 @@ flags.DEFINE_string(
     None,
     "The detector that a .tflite file was made of; by default that of its folder.",
 )
-flags.DEFINE_integer("num_threads", 2, "Threads for a .tflite file.")
+flags.DEFINE_integer("num_threads", 2, "Threads for a .tflite file.", 1)
 flags.DEFINE_string(
     "output",
     None,

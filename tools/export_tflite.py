@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from absl import flags
 
@@ -25,7 +25,7 @@ from detection.config import (
 )
 from export.config import ExportConfig, QatConfig
 from mobilenas_tf.architecture_source import open_architecture
-from mobilenas_tf.json_io import from_plain, read_json
+from mobilenas_tf.json_io import from_plain, read_object
 from mobilenas_tf.spec import Architecture, Head
 from mobilenas_tf.training.config import (
     AugmentationConfig,
@@ -151,7 +151,7 @@ def _export_detector(
 def _trained_with(run_path: Path, part: str, default: Config) -> Config:
     """Returns a part of what a run was trained with; the default if it does not say."""
     path = run_path / "config.json"
-    trained: Any = read_json(path) if path.exists() else {}
+    trained = read_object(path) if path.exists() else {}
     if part not in trained:
         return default
     return from_plain(type(default), trained[part], f"{path}/{part}")

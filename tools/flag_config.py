@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import errno
+import functools
 import importlib
+import math
 import os
 import sys
 import types
@@ -30,6 +32,15 @@ USER_ERRORS = (
     NotADirectoryError,
     PermissionError,
     ConnectionError,
+)
+
+# A full disk, a quota, a disk that is only read, a name too long, links in a circle.
+USER_ERROR_NUMBERS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
 )
 
 flags.disclaim_key_flags()  # so that --help shows them as flags of the binary
@@ -125,9 +136,9 @@ def config_from_flags(
 def run(main: Callable[[], None]) -> None:
     """Parses the command line, calls `main` and leaves the process.
 
-    A mistake of the user's (`USER_ERRORS`, a full disk, a wrong flag) becomes one
-    sentence on standard error and exit status 1; `--verbosity=1` keeps the stack trace.
-    Ctrl-C gives exit status 130.
+    A mistake of the user's (`USER_ERRORS`, `USER_ERROR_NUMBERS`, a wrong flag) becomes
+    one sentence on standard error and exit status 1; `--verbosity=1` keeps the stack
+    trace. Ctrl-C gives exit status 130.
 
     Args:
         main: The binary's work. It reads the flags first, so that a mistake shows at
@@ -172,6 +183,9 @@ def _call(main: Callable[[], None]) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        if not _is_text(argument):
+            _fail(f"arguments must be UTF-8 text. Received: {argument!r}")
     try:
         rest = flags.FLAGS(arguments)[1:]
     except flags.UnrecognizedFlagError as error:
@@ -180,12 +194,22 @@ def _parse(arguments: Sequence[str]) -> None:
         _fail(f"unknown flag --{error.flagname}; {hint if near else 'see --help'}")
     except flags.Error as error:
         _fail(str(error))
+    except UnicodeDecodeError as error:
+        _fail(f"a file that --flagfile names must be UTF-8 text. Received: {error}")
     if rest:
         _fail(f"arguments must be flags, --name=value. Received: {' '.join(rest)}")
 
 
+def _is_text(argument: str) -> bool:
+    """Returns whether an argument came as UTF-8, as all that we write of it must be."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in argument)
+
+
 def _fail(sentence: str) -> NoReturn:
-    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    line = " ".join(sentence.split())
+    # A name may have what a terminal would take for a command.
+    shown = (c if c.isprintable() else repr(c)[1:-1] for c in line)
+    print("error:", "".join(shown), file=sys.stderr)
     sys.exit(1)
 
 
@@ -196,8 +220,10 @@ def _describe(error: Exception) -> str:
 
 
 def _is_users(error: Exception) -> bool:
-    disk_full = (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, USER_ERRORS) or getattr(error, "errno", None) in disk_full
+    return (
+        isinstance(error, USER_ERRORS)
+        or getattr(error, "errno", None) in USER_ERROR_NUMBERS
+    )
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -214,8 +240,8 @@ def _make_flag(
         options = set(typing.get_args(annotation)) - {type(None)}
         annotation = options.pop() if len(options) == 1 else annotation
     define_by_type: dict[Any, Callable[..., Any]] = {
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
+        int: functools.partial(_define, _IntegerParser()),
+        float: functools.partial(_define, _NumberParser()),
         bool: flags.DEFINE_bool,
         str: flags.DEFINE_string,
     }
@@ -242,6 +268,39 @@ def _make_flag(
     return scratch[name]
 
 
+def _define(
+    parser: flags.ArgumentParser[Any],
+    name: str,
+    default: Any,
+    help_text: str,
+    *,
+    flag_values: flags.FlagValues,
+) -> None:
+    flags.DEFINE(parser, name, default, help_text, flag_values=flag_values)
+
+
+class _NumberParser(flags.FloatParser):
+    """Reads `0.5`, and neither `nan` nor `inf`."""
+
+    def convert(self, argument: Any) -> float:
+        """Returns the number of a flag's text."""
+        value = super().convert(argument)
+        if not math.isfinite(value):
+            raise ValueError("must be a finite number")
+        return value
+
+
+class _IntegerParser(flags.IntegerParser):
+    """Reads integers of at most 64 bits, the largest that arrays hold."""
+
+    def convert(self, argument: Any) -> int:
+        """Returns the integer of a flag's text."""
+        value = super().convert(argument)
+        if not -(2**63) <= value < 2**63:
+            raise ValueError("must be an integer of 64 bits")
+        return value
+
+
 class _NumbersParser(flags.ArgumentParser[tuple[float, ...]]):
     """Reads `8e6,6e6`."""
 
@@ -252,7 +311,7 @@ class _NumbersParser(flags.ArgumentParser[tuple[float, ...]]):
         if not isinstance(argument, str):
             return tuple(argument)
         try:
-            return tuple(float(part) for part in argument.split(","))
+            return tuple(map(_NumberParser().convert, argument.split(",")))
         except ValueError as error:
             raise ValueError(f"must be {self.syntactic_help} ({error})") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -18,8 +17,9 @@ from export.benchmark.delegation import read_host_delegation
 from export.benchmark.device import Device
 from export.benchmark.memory import measure_memory
 from export.benchmark.result import BenchmarkResult
+from export.checksum import checksum
 from export.config import BenchmarkConfig
-from export.interpreter import load_interpreter, read_tflite
+from export.interpreter import load_interpreter, read_tflite, running
 from mobilenas_tf.provenance import cpu_model
 
 
@@ -80,9 +80,10 @@ def _load(
     start_ns = time.perf_counter_ns()
     interpreter = load_interpreter(path, num_threads=config.num_threads)
     init_ms = (time.perf_counter_ns() - start_ns) / 1e6
-    for tensor in interpreter.get_input_details():
-        interpreter.set_tensor(tensor["index"], _draw_input(tensor, generator))
-    first_ms = _time_ms(interpreter.invoke)
+    with running(os.fspath(path)):
+        for tensor in interpreter.get_input_details():
+            interpreter.set_tensor(tensor["index"], _draw_input(tensor, generator))
+        first_ms = _time_ms(interpreter.invoke)
     return _LoadedModel(os.fspath(path), content, interpreter, init_ms, first_ms)
 
 
@@ -117,7 +118,7 @@ def _summarize(
     )
     return BenchmarkResult(
         model=model.path,
-        model_sha256=hashlib.sha256(model.content).hexdigest(),
+        model_sha256=checksum(model.content),
         model_bytes=len(model.content),
         device=device,
         delegate=delegation.delegate,

@@ -7,6 +7,7 @@ the graph and for what is inside a delegate.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -92,11 +93,12 @@ def _row_pattern(names: Sequence[str], separator: str) -> re.Pattern[str]:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
-    except ValueError as error:
-        raise ValueError(
-            f"a time of the profile must be a number. Received: {text!r}"
-        ) from error
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"a time of the profile must be a number. Received: {text!r}")
+    return number
 
 
 def format_top_operators(operators: Sequence[OperatorTime], number: int) -> str:

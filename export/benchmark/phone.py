@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Sequence
 
@@ -17,6 +16,7 @@ from export.benchmark.repeats import pool_repeats
 from export.benchmark.result import BenchmarkResult
 from export.benchmark.runner import NAMES, read_binary, require_abi
 from export.benchmark.runner_output import RunFigures
+from export.checksum import checksum
 from export.config import BenchmarkConfig, DeviceConfig
 from export.interpreter import read_tflite
 
@@ -127,7 +127,7 @@ def _summarize(
     delegation = inspection.delegation
     return BenchmarkResult(
         model=model.path,
-        model_sha256=hashlib.sha256(model.content).hexdigest(),
+        model_sha256=checksum(model.content),
         model_bytes=len(model.content),
         device=device,
         delegate=delegation.delegate,

@@ -52,6 +52,7 @@ def plot_latency(
             f"{name}\n{result.median_ms:.3g} ms"
             for name, result in zip(names, results, strict=True)
         ],
+        parse_math=False,  # a name may have dollar signs
     )
     axes.invert_yaxis()
     axes.set_xlim(left=0)

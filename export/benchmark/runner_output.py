@@ -7,6 +7,7 @@ runners write none. Which of the operators ran where is left to `delegation.py`.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 
 from export.benchmark.proto_wire import read_fields, read_float, read_int, read_message
@@ -92,7 +93,7 @@ def read_text(text: str) -> RunFigures:
         },
         median_ms=_ms(figures.get("median")),
         p95_ms=_ms(figures.get("p95")),
-        memory_bytes=None if overall_mb is None else round(overall_mb * _KB * _KB),
+        memory_bytes=None if overall_mb is None else overall_mb * _KB * _KB,
     )
 
 
@@ -137,8 +138,14 @@ def _checked(
     *,
     median_ms: float | None,
     p95_ms: float | None,
-    memory_bytes: int | None,
+    memory_bytes: float | None,
 ) -> RunFigures:
+    optional = {"median_ms": median_ms, "p95_ms": p95_ms, "memory": memory_bytes}
+    for name, value in {**needed, **optional}.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(
+                f"the runner must tell finite figures. Received: {name}={value}"
+            )
     known = {name: value for name, value in needed.items() if value is not None}
     missing = [name for name in needed if name not in known]
     if not num_runs or missing:
@@ -150,7 +157,7 @@ def _checked(
         num_runs=num_runs,
         median_ms=median_ms,
         p95_ms=p95_ms,
-        memory_bytes=memory_bytes,
+        memory_bytes=None if memory_bytes is None else round(memory_bytes),
         **known,
     )
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mobilenas_tf.costs.latency_parts import Part, network_parts
-from mobilenas_tf.json_io import from_plain, read_json, to_plain, write_json
+from mobilenas_tf.json_io import from_plain, read_document, to_plain, write_json
 from mobilenas_tf.spec import Architecture
+from mobilenas_tf.spec_fields import check_positive
 
 SCHEMA_VERSION = 1
 Precision = Literal["int8", "float32"]
@@ -43,6 +44,7 @@ class LatencyEntry:
             raise ValueError(
                 f"spread must be a finite number from 0. Received: spread={self.spread}"
             )
+        check_positive(self, num_repeats=self.num_repeats)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,9 @@ class Conditions:
     runtime: str
     precision: Precision
     num_threads: int
+
+    def __post_init__(self) -> None:
+        check_positive(self, num_threads=self.num_threads)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +71,14 @@ class Calibration:
     offset_ms: float
     num_networks: int
     mean_error: float
+
+    def __post_init__(self) -> None:
+        check_positive(self, num_networks=self.num_networks)
+        if not self.scale > 0:
+            raise ValueError(
+                "scale must be above 0, as networks of more parts take longer. "
+                f"Received: scale={self.scale}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,35 +153,9 @@ def read_latency_table(path: Path) -> LatencyTable:
         FileNotFoundError: If there is none.
         ValueError: On anything that is off; the message names file and key.
     """
-    document = read_json(path)
-    if (
-        not isinstance(document, dict)
-        or document.get("schema_version") != SCHEMA_VERSION
-    ):
-        raise ValueError(
-            f"{path} must be a latency table of schema_version {SCHEMA_VERSION}"
-        )
-    fields = {field.name for field in dataclasses.fields(LatencyTable)}
-    if wrong := sorted(fields ^ (document.keys() - {"schema_version"})):
-        raise ValueError(
-            f"{path} must have the keys {', '.join(sorted(fields))}. "
-            f"Received: {wrong[0]!r} missing or unknown"
-        )
-    entries = document["entries"]
-    if not isinstance(entries, dict) or not isinstance(document["provenance"], dict):
-        raise ValueError(f"{path}/entries and {path}/provenance must be JSON objects")
-    calibration = document["calibration"]
-    return LatencyTable(
-        space=from_plain(str, document["space"], f"{path}/space"),
-        conditions=from_plain(Conditions, document["conditions"], f"{path}/conditions"),
-        entries={
-            key: from_plain(LatencyEntry, entry, f"{path}/entries/{key}")
-            for key, entry in entries.items()
-        },
-        calibration=calibration
-        and from_plain(Calibration, calibration, f"{path}/calibration"),
-        provenance=document["provenance"],
-    )
+    fields = [field.name for field in dataclasses.fields(LatencyTable)]
+    document = read_document(path, version=SCHEMA_VERSION, keys=fields)
+    return from_plain(LatencyTable, document, str(path))
 
 
 def check_conditions(path: Path, table: LatencyTable, wanted: Conditions) -> None:

@@ -8,6 +8,7 @@ nothing but the gates. Layer names follow the paths of the architecture with dot
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,7 +78,14 @@ def build_network(
         drop_path_rate=drop_path_rate,
         batch_norm_momentum=batch_norm_momentum,
     )
-    return layer_set.keras.Model(image, outputs, name=architecture.name)
+    name = scope_name(architecture.name)
+    return layer_set.keras.Model(image, outputs, name=name)
+
+
+def scope_name(name: str) -> str:
+    """Returns a network's name as one that TensorFlow takes for a scope."""
+    start = "" if re.match("[A-Za-z0-9.]", name) else "network_"
+    return start + re.sub(r"[^A-Za-z0-9_.-]", "_", name)
 
 
 def build_part(

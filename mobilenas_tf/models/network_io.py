@@ -8,7 +8,6 @@ set; Keras' own format names layers by class.
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,8 @@ import keras
 import numpy as np
 
 from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
-from mobilenas_tf.json_io import (
-    read_architecture,
-    replace_when_whole,
-    write_architecture,
-)
+from mobilenas_tf.json_io import read_architecture, write_architecture
+from mobilenas_tf.models.array_file import read_arrays, write_arrays
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.layer_set import FUSED, LayerSet
 from mobilenas_tf.spec import Architecture
@@ -42,8 +38,7 @@ def save_network(
     arrays: dict[str, Any] = {
         key: np.asarray(variable) for key, variable in network_weights(network).items()
     }
-    with replace_when_whole(folder / weights_file) as temporary:
-        np.savez(temporary, **arrays)
+    write_arrays(folder / weights_file, arrays)
     write_architecture(folder / ARCHITECTURE_FILE, architecture)
 
 
@@ -81,7 +76,7 @@ def load_weights(network: keras.Model, path: str | os.PathLike[str]) -> None:
         ValueError: If the file is damaged or of another architecture; the network is
             unchanged then.
     """
-    arrays = _read_arrays(path, network.name)
+    arrays = read_arrays(path)
     weights = network_weights(network)
     there = {
         key: array.shape
@@ -108,7 +103,7 @@ def load_backbone_weights(network: keras.Model, path: str | os.PathLike[str]) ->
         ValueError: If the file is damaged or lacks a variable below the head; the
             network is unchanged then.
     """
-    copy_backbone_weights(network, _read_arrays(path, network.name), where=str(path))
+    copy_backbone_weights(network, read_arrays(path), where=str(path))
 
 
 def copy_backbone_weights(
@@ -144,14 +139,3 @@ def network_weights(network: keras.Model) -> dict[str, keras.Variable]:
 def is_step(key: str) -> bool:
     """Returns whether a key of `network_weights` is that of a quantiser's step."""
     return key.endswith("/step")
-
-
-def _read_arrays(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} must hold the weights of {name}. Received: a damaged file "
-            f"({error})"
-        ) from error

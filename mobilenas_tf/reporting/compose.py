@@ -8,12 +8,13 @@ from pathlib import Path
 
 from mobilenas_tf.json_io import read_json, write_bytes_atomically, write_json
 from mobilenas_tf.reporting.run_data import CONTACT_SHEETS
+from mobilenas_tf.training.cuts import CUTS_FILE
 from mobilenas_tf.training.run_dir import RunDir
 
 _TAKEN = (
     "architecture.json",
     "search.json",
-    "shrinking.json",
+    CUTS_FILE,
     "confusion.json",
     "detection_evaluation.json",
     "parity.json",

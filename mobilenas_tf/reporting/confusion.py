@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mobilenas_tf.reporting.charts import legend_entry
+from mobilenas_tf.reporting.documents import Confusion
 from mobilenas_tf.reporting.markup import (
     element,
     escape,
@@ -24,24 +25,13 @@ _LETTER_PX = 6.8
 _CELL_PX = 40.0
 
 
-def confusion_section(document: Mapping[str, Any]) -> str:
+def confusion_section(document: Confusion) -> str:
     """Returns heat map (up to 20 classes) and most confused pairs.
 
     Args:
-        document: `class_names`, `counts` (rows are true classes, columns predicted
-            ones) and perhaps `title`.
-
-    Raises:
-        ValueError: If the counts are no square of the class names' length.
+        document: `confusion.json`.
     """
-    names = [str(name) for name in document.get("class_names", ())]
-    counts = document.get("counts", ())
-    if not names or [len(row) for row in counts] != [len(names)] * len(names):
-        raise ValueError(
-            "counts of confusion.json must be a square with one row and column for "
-            f"each of its {len(names)} class_names. Received: {len(counts)} rows of "
-            f"lengths {sorted({len(row) for row in counts})}"
-        )
+    names, counts = document["class_names"], document["counts"]
     is_drawn = len(names) <= MAX_DRAWN_CLASSES
     title = str(document.get("title") or "Images by true and predicted class")
     drawing = draw_confusion(names, counts, title=title) if is_drawn else ""

@@ -67,9 +67,9 @@ def _cut_sentence(run: Run) -> str:
     """Returns when the supernet was narrowed and what was left, or nothing."""
     if not run.cuts:
         return ""
-    *others, last = (str(cut["epoch"]) for cut in run.cuts)
+    *others, last = (str(cut.epoch) for cut in run.cuts)
     epochs = f"epochs {', '.join(others)} and {last}" if others else f"epoch {last}"
-    left = format_value("macs", run.cuts[-1]["macs"])
+    left = format_value("macs", run.cuts[-1].macs)
     if run.search is not None:
         whole = network_cost(run.search.supernet).macs
         left += f" of {format_value('macs', whole)}"

@@ -7,20 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mobilenas_tf.reporting.charts import Series, line_chart
+from mobilenas_tf.reporting.documents import ClassFigures, Detection
 from mobilenas_tf.reporting.markup import element, escape, figure
 from mobilenas_tf.reporting.number_format import format_value, is_number
 from mobilenas_tf.reporting.tables import data_table
 
 MAX_CURVES = 12  # six colours, whole and dashed
 MAX_OPEN_CLASSES = 20
-_FILE = "detection_evaluation.json"
-_KEYS = (
-    ("metrics", dict, "an object"),
-    ("classes", list, "a list"),
-    ("recalls", list, "a list"),
-    ("curves", dict, "an object"),
-    ("threshold", (dict, type(None)), "an object or null"),
-)
 _NUMBERS = (
     ("IoU 0.50 to 0.95", "ap", "ar100"),
     ("IoU 0.50", "ap50", None),
@@ -34,27 +27,16 @@ _NUMBERS = (
 _MEDIA_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png"}
 
 
-def detection_section(
-    document: Mapping[str, Any], contact_sheet: bytes | None = None
-) -> str:
+def detection_section(document: Detection, contact_sheet: bytes | None = None) -> str:
     """Returns COCO's numbers, curves, the classes' numbers, and the contact sheet.
 
     Args:
-        document: As in `detection_evaluation.json`: `metrics` by name, a row under
-            `classes` for each class with `class`, `num_objects` and its numbers,
-            `curves` (`all`, and `by_class`) over `recalls`, and `threshold`.
+        document: `detection_evaluation.json`.
         contact_sheet: A JPEG or PNG, shown in the page.
 
     Raises:
-        ValueError: If the document lacks a key, a value is of another type, a curve has
-            another length than `recalls`, or the sheet is no picture.
+        ValueError: If the sheet is no picture.
     """
-    for key, kind, name in _KEYS:
-        if not isinstance(document.get(key), kind):
-            raise ValueError(
-                f"{_FILE} must have {name} under {key}. Received: "
-                f"{key}={document.get(key)!r:.60}"
-            )
     curves = document["curves"].get("all")
     charts = element(
         "div", {"class": "grid large"}, _mean_chart(document), _class_chart(document)
@@ -68,13 +50,13 @@ def detection_section(
     )
 
 
-def _sentences(document: Mapping[str, Any]) -> list[str]:
+def _sentences(document: Detection) -> list[str]:
     """Returns what was counted, and which threshold is suggested."""
     sentences = []
-    if is_number(document.get("num_detections")):
+    if (num_detections := document.get("num_detections")) is not None:
         num_objects = sum(row["num_objects"] for row in document["classes"])
         sentences.append(
-            f"{document['num_detections']:,} detections against {num_objects:,} "
+            f"{num_detections:,} detections against {num_objects:,} "
             f"objects in {document.get('num_images', 0):,} images, counted by "
             f"{document.get('backend')}."
         )
@@ -103,7 +85,7 @@ def _number_table(metrics: Mapping[str, Any]) -> str:
     return data_table(("measured at", "ap", "ar"), rows, highlighted=0)
 
 
-def _mean_chart(document: Mapping[str, Any]) -> str:
+def _mean_chart(document: Detection) -> str:
     curves, recalls = document["curves"].get("all"), document["recalls"]
     if not curves:
         return ""
@@ -114,7 +96,7 @@ def _mean_chart(document: Mapping[str, Any]) -> str:
     return _curve_chart("Precision over recall, mean of the classes", lines)
 
 
-def _class_chart(document: Mapping[str, Any]) -> str:
+def _class_chart(document: Detection) -> str:
     """Returns the classes' curves, or those of the most frequent if they are many."""
     by_class = document["curves"].get("by_class", {})
     rows = [row for row in document["classes"] if row["class"] in by_class]
@@ -149,11 +131,6 @@ def _curve(
 ) -> Series:
     """Returns a line; the legend has its mean, which is the average precision."""
     precisions = curves[key]
-    if len(precisions) != len(recalls) or not recalls:
-        raise ValueError(
-            f"curves of {_FILE} must have a precision for each of the "
-            f"{len(recalls)} recalls. Received: {len(precisions)} of {name}"
-        )
     mean = format_value("ap", sum(precisions) / len(precisions))
     points = tuple(zip(recalls, precisions, strict=True))
     return Series(name, points, color, is_dashed=is_dashed, note=f"AP {mean}")
@@ -165,7 +142,7 @@ def _curve_chart(title: str, lines: Sequence[Series]) -> str:
     )
 
 
-def _class_table(classes: Sequence[Mapping[str, Any]]) -> str:
+def _class_table(classes: Sequence[ClassFigures]) -> str:
     """Returns the classes' numbers, the best first; folded if they are many."""
     by_size = {f"{size}_ap": f"ap_{size}" for size in ("small", "medium", "large")}
     rows = [

@@ -14,12 +14,13 @@ from mobilenas_tf.reporting.comparison_charts import (
     draw_scatter,
     legend_entry,
 )
+from mobilenas_tf.reporting.documents import Joint
 from mobilenas_tf.reporting.markup import element, escape
 from mobilenas_tf.reporting.number_format import format_budgets
 from mobilenas_tf.reporting.tables import data_table
 
 
-def joint_section(document: Mapping[str, Any]) -> str:
+def joint_section(document: Joint) -> str:
     """Returns what `joint.json` holds."""
     return (
         element("p", None, escape(_sentence(document)))
@@ -29,7 +30,7 @@ def joint_section(document: Mapping[str, Any]) -> str:
     )
 
 
-def _sentence(document: Mapping[str, Any]) -> str:
+def _sentence(document: Joint) -> str:
     budgets = format_budgets(document["budgets"])
     sentence = (
         f"{document['trained']:,} candidates were trained on {document['measure']}: "
@@ -47,7 +48,7 @@ def _sentence(document: Mapping[str, Any]) -> str:
     return sentence
 
 
-def _front(document: Mapping[str, Any]) -> str:
+def _front(document: Joint) -> str:
     metric, front = document["metric"], document["front"]
     points = [(row["costs"][metric], row["accuracy"]) for row in front]
     return draw_scatter(

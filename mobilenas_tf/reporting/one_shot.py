@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from mobilenas_tf.reporting.charts import Series, line_chart
@@ -11,6 +10,7 @@ from mobilenas_tf.reporting.comparison_charts import (
     draw_scatter,
     legend_entry,
 )
+from mobilenas_tf.reporting.documents import OneShot
 from mobilenas_tf.reporting.markup import element, escape
 from mobilenas_tf.reporting.number_format import format_budgets
 from mobilenas_tf.reporting.tables import data_table
@@ -21,7 +21,7 @@ _CAVEAT = (
 )
 
 
-def one_shot_section(document: Mapping[str, Any]) -> str:
+def one_shot_section(document: OneShot) -> str:
     """Returns front, generations and turned-off operations of `one_shot.json`."""
     metric = document["metric"]
     points = [(row["costs"][metric], row["score"]) for row in document["front"]]
@@ -68,7 +68,7 @@ def one_shot_section(document: Mapping[str, Any]) -> str:
     )
 
 
-def _sentence(document: Mapping[str, Any]) -> str:
+def _sentence(document: OneShot) -> str:
     budgets = format_budgets(document["budgets"])
     sentence = (
         f"{document['evaluated']:,} networks within {budgets} were scored, of about "
@@ -84,7 +84,7 @@ def _sentence(document: Mapping[str, Any]) -> str:
     return sentence
 
 
-def _front_table(document: Mapping[str, Any]) -> str:
+def _front_table(document: OneShot) -> str:
     rows = [
         {
             "network": f"front/{rank}",

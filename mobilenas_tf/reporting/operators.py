@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mobilenas_tf.reporting.charts import SMALL, Series, line_chart
+from mobilenas_tf.reporting.documents import Operators
 from mobilenas_tf.reporting.markup import element, escape
 from mobilenas_tf.reporting.number_format import COST_NAMES
 from mobilenas_tf.reporting.run_data import metric_points
@@ -13,9 +14,7 @@ from mobilenas_tf.reporting.run_data import metric_points
 _MOST_LINES = 6  # colours that the page has
 
 
-def operator_section(
-    document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
-) -> str:
+def operator_section(document: Operators, rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns the operators' probabilities, at the end and over the search.
 
     Args:

@@ -9,25 +9,16 @@ from typing import Any
 
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.costs.ops import Cost
-from mobilenas_tf.json_io import architecture_from_plain, read_architecture, read_json
+from mobilenas_tf.json_io import read_architecture
+from mobilenas_tf.reporting.documents import KINDS, Search, read_kind
 from mobilenas_tf.reporting.number_format import is_number
 from mobilenas_tf.spec import Architecture
+from mobilenas_tf.training.cuts import CUTS_FILE, Cut, read_cuts
 from mobilenas_tf.training.run_dir import RunDir
 from mobilenas_tf.widths import resize
 
 SEARCH_PHASE = "search"
 CONTACT_SHEETS = ("contact_sheet.jpg", "contact_sheet.png")
-_OBJECT_FILES = (
-    "config",
-    "provenance",
-    "summary",
-    "confusion",
-    "detection_evaluation",
-    "operators",
-    "one_shot",
-    "joint",
-)
-_JSON_FILES = (*_OBJECT_FILES, "parity", "benchmark")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +51,11 @@ class SearchResult:
 class Run:
     """A run folder; what it does not hold is None or empty.
 
-    `documents` are the plain JSON files by name without ending, `metrics` the logged
-    rows by phase in the order of their steps, `snapshots` what a search found for its
-    larger budgets by folder in the run's, `cuts` the narrowings of its supernet in
-    their order: `epoch`, and the `macs` that were left. `contact_sheet` is a picture of
-    detections, JPEG or PNG.
+    `documents` are the JSON files by name without ending, of the types in
+    `documents.KINDS`, `metrics` the logged rows by phase in the order of their steps,
+    `snapshots` what a search found for its larger budgets by folder in the run's,
+    `cuts` the narrowings of its supernet in their order. `contact_sheet` is a picture
+    of detections, JPEG or PNG.
     """
 
     path: Path
@@ -73,7 +64,7 @@ class Run:
     architecture: Architecture | None = None
     search: SearchResult | None = None
     snapshots: Mapping[str, SearchResult] = dataclasses.field(default_factory=dict)
-    cuts: Sequence[Mapping[str, Any]] = ()
+    cuts: Sequence[Cut] = ()
     contact_sheet: bytes | None = None
 
 
@@ -84,9 +75,9 @@ def read_run(path: Path) -> Run:
         ValueError: If the folder holds none of a run's files, or if one is malformed;
             the message names the file and what is wrong.
     """
-    json_files = {name: path / f"{name}.json" for name in _JSON_FILES}
-    run_dir, search_path = RunDir(path), path / "search.json"
-    others = (run_dir.metrics_path, run_dir.architecture_path, search_path)
+    json_files = {name: path / f"{name}.json" for name in KINDS}
+    run_dir = RunDir(path)
+    others = (run_dir.metrics_path, run_dir.architecture_path)
     present = {file for file in (*json_files.values(), *others) if file.is_file()}
     if not present:
         raise ValueError(
@@ -94,10 +85,11 @@ def read_run(path: Path) -> Run:
             f"architecture.json. Received: run_path={str(path)!r}"
         )
     documents = {
-        name: read_json(file) for name, file in json_files.items() if file in present
+        name: read_kind(name, file)
+        for name, file in json_files.items()
+        if file in present
     }
-    for name in documents.keys() & set(_OBJECT_FILES):
-        _check_object(documents[name], json_files[name])
+    search = documents.pop("search", None)
     return Run(
         path=path,
         documents=documents,
@@ -105,12 +97,14 @@ def read_run(path: Path) -> Run:
         architecture=read_architecture(run_dir.architecture_path)
         if run_dir.architecture_path in present
         else None,
-        search=_read_search(search_path) if search_path in present else None,
+        search=None if search is None else _search_result(search),
         snapshots={
-            file.parent.relative_to(path).as_posix(): _read_search(file)
+            file.parent.relative_to(path).as_posix(): _search_result(
+                read_kind("search", file)
+            )
             for file in sorted(path.glob("snapshots/*/search.json"))
         },
-        cuts=_read_cuts(path / "shrinking.json"),
+        cuts=read_cuts(path / CUTS_FILE),
         contact_sheet=_read_contact_sheet(path),
     )
 
@@ -129,56 +123,19 @@ def metric_points(
     return tuple((row["step"], row[key]) for row in rows if is_number(row.get(key)))
 
 
-def _check_object(value: Any, path: Path) -> None:
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must be a JSON object. Received: {value!r}")
-
-
-def _read_search(path: Path) -> SearchResult:
-    plain = read_json(path)
-    _check_object(plain, path)
-    needed = ("supernet", "widths", "metric", "budget")
-    if missing := [key for key in needed if key not in plain]:
-        raise ValueError(f"{path} must have the key {missing[0]!r}. It is missing")
-    metric, budget, widths = plain["metric"], plain["budget"], plain["widths"]
-    if metric not in ("macs", "params", "ms"):
-        raise ValueError(
-            f"{path}/metric must be macs, params or ms. Received: {metric!r}"
-        )
-    if not is_number(budget) or budget <= 0:
-        raise ValueError(
-            f"{path}/budget must be a positive number. Received: {budget!r}"
-        )
-    if not isinstance(widths, dict) or not all(map(is_number, widths.values())):
-        raise ValueError(
-            f"{path}/widths must be channels by width path. Received: {widths!r}"
-        )
-    supernet = architecture_from_plain(plain["supernet"], f"{path}/supernet")
+def _search_result(document: Search) -> SearchResult:
     return SearchResult(
-        supernet,
-        widths,
-        metric,
-        budget,
-        plain.get("probabilities", {}),
-        plain.get("inherited_validation_accuracy"),
-        plain.get("width_scale"),
-        plain.get("derived_cost", {}).get("ms"),
+        document["supernet"],
+        document["widths"],
+        document["metric"],
+        document["budget"],
+        document.get("probabilities", {}),
+        document.get("inherited_validation_accuracy"),
+        document.get("width_scale"),
+        document.get("derived_cost", {}).get("ms"),
     )
 
 
 def _read_contact_sheet(path: Path) -> bytes | None:
     files = [path / name for name in CONTACT_SHEETS if (path / name).is_file()]
     return files[0].read_bytes() if files else None
-
-
-def _read_cuts(path: Path) -> Sequence[Mapping[str, Any]]:
-    cuts = read_json(path) if path.is_file() else []
-    if not isinstance(cuts, list):
-        raise ValueError(f"{path} must be a JSON list. Received: {cuts!r}")
-    for cut in cuts:
-        _check_object(cut, path)
-        if not all(is_number(cut.get(key)) for key in ("epoch", "macs")):
-            raise ValueError(
-                f"{path} must have the numbers epoch and macs. Received: {cut!r}"
-            )
-    return tuple(cuts)

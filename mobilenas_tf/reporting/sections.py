@@ -14,6 +14,7 @@ from mobilenas_tf.reporting.comparison_charts import (
 from mobilenas_tf.reporting.confusion import confusion_section
 from mobilenas_tf.reporting.curves import search_charts, training_charts
 from mobilenas_tf.reporting.detection import detection_section
+from mobilenas_tf.reporting.documents import Confusion, Summary
 from mobilenas_tf.reporting.joint import joint_section
 from mobilenas_tf.reporting.markup import element, escape
 from mobilenas_tf.reporting.network_drawing import draw_network
@@ -93,17 +94,17 @@ def kept_sentence(rows: Sequence[Row]) -> str:
     return f"{sentence}."
 
 
-def _results(summary: Mapping[str, Any] | None) -> str:
-    if not summary or not summary.get("rows"):
+def _results(summary: Summary | None) -> str:
+    rows = summary.get("rows") if summary else None
+    if not summary or not rows:
         return ""
-    rows = summary["rows"]
     columns = summary.get("columns") or list(rows[0])
     table = data_table(columns, rows, highlighted=0)
     panel = element("div", {"class": "panel"}, table)
     return panel + accuracy_scatter(rows)
 
 
-def _confusion(document: Mapping[str, Any] | None) -> str:
+def _confusion(document: Confusion | None) -> str:
     return confusion_section(document) if document else ""
 
 
@@ -128,18 +129,16 @@ def _detection(run: Run) -> str:
     return detection_section(document, run.contact_sheet) if document else ""
 
 
-def _parity(document: Any) -> str:
-    if not document:
+def _parity(rows: Sequence[Mapping[str, Any]] | None) -> str:
+    if not rows:
         return ""
-    rows = _records(document, "parity.json")
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return element("div", {"class": "panel"}, data_table(columns, rows))
 
 
-def _benchmark(document: Any) -> str:
-    if not document:
+def _benchmark(records: Sequence[Mapping[str, Any]] | None) -> str:
+    if not records:
         return ""
-    records = _records(document, "benchmark.json")
     names = _short_names([str(row.get("model", "model")) for row in records])
     rows = [{**row, "model": name} for row, name in zip(records, names, strict=True)]
     columns = [name for name in _BENCHMARK_COLUMNS if any(name in row for row in rows)]
@@ -156,25 +155,6 @@ def _short_names(paths: Sequence[str]) -> list[str]:
     parents = [os.path.dirname(os.path.abspath(path)) for path in paths]
     folder = os.path.commonpath(parents) if parents else ""
     return [os.path.relpath(os.path.abspath(path), folder) for path in paths]
-
-
-def _records(document: Any, file_name: str) -> Sequence[Mapping[str, Any]]:
-    """Returns as a list: records, those under `results`, by name, or a single one."""
-    records = [document]
-    if isinstance(document, list):
-        records = document
-    elif isinstance(document, dict) and isinstance(document.get("results"), list):
-        records = document["results"]
-    elif isinstance(document, dict) and all(
-        isinstance(value, dict) for value in document.values()
-    ):
-        records = [{"model": name, **record} for name, record in document.items()]
-    for record in records:
-        if not isinstance(record, dict):
-            raise ValueError(
-                f"{file_name} must hold JSON objects. Received: {record!r}"
-            )
-    return records
 
 
 def _folded(title: str, document: Any) -> str:

@@ -9,7 +9,6 @@ with the scores that it finds there.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,12 @@ class Scored:
     costs: Mapping[str, float]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    genotype: Mapping[str, Value]
+    score: float
+
+
 class Journal:
     """Scores of networks in a file, a line each; no network is scored twice.
 
@@ -61,19 +66,16 @@ class Journal:
         """
         self.path, self.space, self.measure = path, space, measure
         self.scores: dict[Architecture, float] = {}
-        for genotype, score in self._read():
-            self.scores[space.resolve(genotype)] = score
+        self.scores.update(self._read())
 
-    def _read(self) -> Iterator[tuple[OneShotGenotype, float]]:
-        rows = read_rows(self.path, space=self.space.name, keys=("genotype", "score"))
-        for where, row in rows:
-            score = row["score"]
-            if not isinstance(score, int | float) or not math.isfinite(score):
-                raise ValueError(
-                    f"{where} must have a finite score. Received: {score!r}"
-                )
-            if row.get("measure", "") == self.measure:
-                yield row["genotype"], float(score)
+    def _read(self) -> Iterator[tuple[Architecture, float]]:
+        for where, measure, row in read_rows(self.path, _Row, space=self.space.name):
+            if measure != self.measure:
+                continue
+            try:
+                yield self.space.resolve(row.genotype), row.score
+            except ValueError as error:
+                raise ValueError(f"{where} must be a genotype: {error}") from error
 
     def score(
         self, genotypes: Sequence[OneShotGenotype], tell: Scores

@@ -28,6 +28,7 @@ from mobilenas_tf.search.width_budget import WidthBudget
 from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
+from mobilenas_tf.training.cuts import CUTS_FILE
 from mobilenas_tf.training.loop import run_epochs
 from mobilenas_tf.training.run_dir import RunDir
 from mobilenas_tf.training.task import Task, TrainingData
@@ -118,7 +119,7 @@ def search_figs(
         build=assembly.supernet,
         make_optimizers=assembly.optimizers,
         cost=budget.cost,
-        events_path=run.path / "shrinking.json",
+        events_path=run.path / CUTS_FILE,
         # A scale near 0 closes its channel for good: nothing but L1 reaches it then.
         dead_below=0.5 if config.gate == "batch_norm_scale" else config.dead_below,
         retrace_steps=config.retrace_steps if config.shrinks else math.inf,

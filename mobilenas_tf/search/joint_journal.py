@@ -6,12 +6,11 @@ No candidate is trained twice: candidates of equal networks and recipes are one.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 from mobilenas_tf.decisions import Choices
+from mobilenas_tf.json_text import shown
 from mobilenas_tf.search.joint_problem import JointProblem
 from mobilenas_tf.search.journal_file import append_row, read_rows
 
@@ -58,32 +57,28 @@ class EvaluationJournal:
         """
         self.path, self.problem, self.measure = path, problem, measure
         self._evaluations: dict[Hashable, Evaluation] = {}
-        names = tuple(field.name for field in dataclasses.fields(Evaluation))
-        keys = ("measure", *names)
-        for where, row in read_rows(path, space=problem.name, keys=keys):
-            if row["measure"] != measure:
+        for where, found, evaluation in read_rows(path, Evaluation, space=problem.name):
+            if found != measure:
                 raise ValueError(
                     f"{path} must be the journal of candidates trained as: {measure}. "
-                    f"Received: {row['measure']}"
+                    f"Received: {found}"
                 )
-            evaluation = self._evaluation(row, where)
+            self._check(evaluation, where)
             # That a worker died is not the candidate's fault.
             if not evaluation.failed.startswith(WORKER_DIED):
                 self._keep(evaluation)
 
-    def _evaluation(self, row: Mapping[str, Any], where: str) -> Evaluation:
+    def _check(self, evaluation: Evaluation, where: str) -> None:
         try:
-            self.problem.check(row["choices"])
-            curve = tuple(float(value) for value in row["curve"])
-        except (ValueError, TypeError, AttributeError) as error:
+            self.problem.check(evaluation.choices)
+        except ValueError as error:
             raise ValueError(f"{where} must be a candidate: {error}") from error
-        if not all(map(math.isfinite, curve)) or not (curve or row["failed"]):
+        is_told = evaluation.curve or evaluation.failed
+        if not is_told or not all(0 <= value <= 1 for value in evaluation.curve):
             raise ValueError(
-                f"{where} must have finite accuracies, or why there are none. "
-                f"Received: {curve}"
+                f"{where} must have accuracies in [0, 1], or why there are none. "
+                f"Received: {shown(list(evaluation.curve))}"
             )
-        names = ("choices", "failed", "seconds", "round", "stage", "predicted")
-        return Evaluation(curve=curve, **{name: row[name] for name in names})
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:

@@ -6,8 +6,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from mobilenas_tf.json_io import from_plain
+from mobilenas_tf.json_text import parse_json, shown
+
+T = TypeVar("T")
 _BLOCK = 4096  # bytes that are looked through at a time
 
 
@@ -26,18 +30,20 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
         file.write(json.dumps(row).encode() + b"\n")
 
 
-def read_rows(
-    path: Path, *, space: str, keys: tuple[str, ...]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_rows(path: Path, kind: type[T], *, space: str) -> Iterator[tuple[str, str, T]]:
     """Gives the rows of a file, each with the words that name its place.
 
-    A last line that was not written whole is left out. A file that is not there has no
-    rows.
+    Every row has the name of its `space`, in words the `measure` of what it tells
+    (empty in older files), and the fields of `kind`. A last line that was not written
+    whole is left out. A file that is not there has no rows.
 
     Args:
         path: Of the file.
+        kind: A dataclass.
         space: What `space` of every row must be.
-        keys: What every row must have besides.
+
+    Returns:
+        Place, measure and value of each row.
 
     Raises:
         ValueError: If it is the journal of another space, or damaged elsewhere than at
@@ -45,18 +51,18 @@ def read_rows(
     """
     if not path.exists():
         return
-    *lines, _ = path.read_text().split("\n")
+    *lines, _ = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number},"
-        try:
-            row = json.loads(line)
-            found, _ = row["space"], [row[key] for key in keys]
-        except (ValueError, KeyError, TypeError) as error:
+        row = parse_json(line, where)
+        if not isinstance(row, dict) or "space" not in row:
             raise ValueError(
-                f"{where} must be an entry of a journal. Received: {line[:80]!r}"
-            ) from error
-        if found != space:
-            raise ValueError(
-                f"{path} must be the journal of {space}. Received: that of {found}"
+                f"{where} must be an entry of a journal. Received: {shown(row)}"
             )
-        yield where, row
+        if (found := row.pop("space")) != space:
+            raise ValueError(
+                f"{path} must be the journal of {space}. Received: that of "
+                f"{shown(found)}"
+            )
+        measure = from_plain(str, row.pop("measure", ""), f"{where} measure")
+        yield where, measure, from_plain(kind, row, where)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -28,11 +27,11 @@ from mobilenas_tf.costs.space_cost import (
     narrowed_cost,
     whole_widths,
 )
-from mobilenas_tf.json_io import read_json, write_json
 from mobilenas_tf.models.derive import Selection, select_live_channels
 from mobilenas_tf.models.supernet import Supernet
 from mobilenas_tf.models.weight_transfer import VariableCut, variable_cuts
 from mobilenas_tf.space import SearchSpace
+from mobilenas_tf.training.cuts import Cut, read_cuts, write_cuts
 from mobilenas_tf.training.optimizers import carry_state
 from mobilenas_tf.training.search_trainer import SearchTrainer
 from mobilenas_tf.training.trainer import random_state
@@ -91,8 +90,8 @@ class LiveShrinking:
         if genotype_cost(self.space, self.cost, widths) < budget:
             return False
         self._go_on_with(self.build(space), selection)
-        event = {"epoch": epoch, "macs": after.macs, "widths": self._widths()}
-        write_json(self.events_path, [*self._events(), event])
+        cut = Cut(epoch, after.macs, self._widths())
+        write_cuts(self.events_path, [*read_cuts(self.events_path), cut])
         tqdm.tqdm.write(
             f"Shrunk the supernet from {before.macs / 1e6:.2f} M to "
             f"{after.macs / 1e6:.2f} M multiply-adds"
@@ -101,13 +100,19 @@ class LiveShrinking:
 
     def restore(self, epoch: int) -> None:
         """Gives the trainer the supernet that it had after `epoch` epochs."""
-        noted = self._events()
-        events = [event for event in noted if event["epoch"] <= epoch]
-        if events != noted:
-            write_json(self.events_path, events)
-        widths = events[-1]["widths"] if events else self.space.largest()
+        noted = read_cuts(self.events_path)
+        cuts = tuple(cut for cut in noted if cut.epoch <= epoch)
+        widths = cuts[-1].widths if cuts else self.space.largest()
+        try:
+            narrowed = self.space.narrowed(widths)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.events_path} must fit the space: {error}"
+            ) from error
+        if cuts != noted:
+            write_cuts(self.events_path, cuts)
         if widths != self._widths():
-            self._adopt(self.build(self.space.narrowed(widths)))
+            self._adopt(self.build(narrowed))
 
     def _go_on_with(self, narrow: Supernet, selection: Selection) -> None:
         trainer = self.trainer
@@ -132,9 +137,6 @@ class LiveShrinking:
     def _widths(self) -> dict[str, int]:
         """Returns the widths of the trainer's supernet by path of the whole space."""
         return whole_widths(self.space, self.trainer.supernet.space.largest())
-
-    def _events(self) -> list[dict[str, Any]]:
-        return read_json(self.events_path) if self.events_path.exists() else []
 
 
 def supernet_cuts(

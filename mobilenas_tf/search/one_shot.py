@@ -18,7 +18,7 @@ import tqdm
 from mobilenas_tf.costs.latency_table import LatencyTable
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.costs.width_latency import network_latency_ms
-from mobilenas_tf.json_io import read_json, write_json
+from mobilenas_tf.json_io import write_json
 from mobilenas_tf.models.network_io import INHERITED_WEIGHTS, save_network
 from mobilenas_tf.models.one_shot_supernet import OneShotSupernet
 from mobilenas_tf.models.one_shot_weights import inherit_weights
@@ -31,7 +31,11 @@ from mobilenas_tf.search.evolution import (
     evolve,
     pareto_front,
 )
-from mobilenas_tf.search.one_shot_supernets import TURNED_OFF, network_scorer
+from mobilenas_tf.search.one_shot_supernets import (
+    TURNED_OFF,
+    network_scorer,
+    read_turn_offs,
+)
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.data import ClassificationData
 from mobilenas_tf.training.one_shot_scoring import NetworkScorer
@@ -163,7 +167,10 @@ def search_supernet(
                 }
                 for row in front
             ],
-            "turned_off": _turned_off(run),
+            "turned_off": [
+                dataclasses.asdict(event)
+                for event in read_turn_offs(run.path / TURNED_OFF)
+            ],
         },
     )
     return OneShotResult(front[-1], space.resolve(front[-1].genotype), tuple(front))
@@ -186,8 +193,3 @@ def _reliability(
     halves = [[float(np.mean(each[start::2])) for each in scores] for start in (0, 1)]
     tau = scipy.stats.kendalltau(*halves)
     return float(np.asarray(tau)[0])
-
-
-def _turned_off(run: RunDir) -> list[Any]:
-    path = run.path / TURNED_OFF
-    return read_json(path) if path.exists() else []

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from mobilenas_tf.json_io import read_json, to_plain, write_json
+from mobilenas_tf.json_io import from_plain, read_json, write_json
+from mobilenas_tf.models.array_file import read_arrays, write_arrays
 from mobilenas_tf.models.one_shot_supernet import OneShotSupernet
 from mobilenas_tf.models.one_shot_weights import used_kernels
 from mobilenas_tf.one_shot_space import OneShotGenotype, OneShotSpace
@@ -144,24 +144,46 @@ def network_scorer(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Description:
+    """What a supernet's file is of; `turned_off` as in `OneShotSpace`."""
+
+    space: str
+    num_classes: int
+    has_shared_kernels: bool
+    turned_off: tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class TurnOff(Evidence):
+    """An operation that was turned off after an epoch, `by` which measure."""
+
+    epoch: int
+    by: str
+
+
+def read_turn_offs(path: Path) -> tuple[TurnOff, ...]:
+    """Reads the log of a supernet's shrinking; there is none before the first.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    if not path.exists():
+        return ()
+    plain = read_json(path, leave_out=["type"])  # older files have it
+    return from_plain(tuple[TurnOff, ...], plain, str(path))
+
+
 def write_supernet(
     folder: Path, supernet: OneShotSupernet, space: OneShotSpace, config: OneShotConfig
 ) -> None:
     """Writes a supernet's weights and what it is of, for further searches."""
     arrays = {v.path: np.array(v) for v in supernet.trainable_variables}
-    temporary = folder / f".{WEIGHTS}"
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    temporary.replace(folder / WEIGHTS)
-    write_json(
-        folder / DESCRIPTION,
-        {
-            "space": space.name,
-            "num_classes": space.num_classes,
-            "has_shared_kernels": config.has_shared_kernels,
-            "turned_off": space.turned_off,
-        },
+    write_arrays(folder / WEIGHTS, arrays)
+    description = _Description(
+        space.name, space.num_classes, config.has_shared_kernels, space.turned_off
     )
+    write_json(folder / DESCRIPTION, description)
 
 
 def read_supernet(
@@ -173,32 +195,41 @@ def read_supernet(
         FileNotFoundError: If the folder holds no trained supernet.
         ValueError: If it is of another space or damaged.
     """
-    description = read_json(folder / DESCRIPTION)
+    path, weights_path = folder / DESCRIPTION, folder / WEIGHTS
+    description = from_plain(_Description, read_json(path), str(path))
     for key, wanted in (("space", space.name), ("num_classes", space.num_classes)):
-        if description.get(key) != wanted:
+        found = getattr(description, key)
+        if found != wanted:
             raise ValueError(
-                f"{folder / DESCRIPTION} must be of {key}={wanted}. "
-                f"Received: {key}={description.get(key)!r}"
+                f"{path} must be of {key}={wanted}. Received: {key}={found!r}"
             )
     supernet = OneShotSupernet(
-        space,
-        has_shared_kernels=bool(description["has_shared_kernels"]),
-        name="supernet",
+        space, has_shared_kernels=description.has_shared_kernels, name="supernet"
     )
-    with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
-        for variable in supernet.trainable_variables:
-            values = arrays.get(variable.path)
-            if values is None or values.shape != tuple(variable.shape):
-                raise ValueError(
-                    f"{folder / WEIGHTS} must hold {variable.path} of shape "
-                    f"{tuple(variable.shape)}. "
-                    f"Received: {None if values is None else values.shape}"
-                )
-            variable.assign(values)
-    left = space
-    for path, operation in description["turned_off"]:
-        left = left.without(path, operation)
-    return supernet, left
+    arrays = read_arrays(weights_path)
+    here = {v.path: tuple(v.shape) for v in supernet.trainable_variables}
+    for name in sorted({*here, *arrays}):
+        there = arrays[name].shape if name in arrays else None
+        if there != here.get(name):
+            raise ValueError(
+                f"{weights_path} must hold the weights of {space.name}. "
+                f"Received: {name} of shape {there} instead of {here.get(name)}"
+            )
+    for variable in supernet.trainable_variables:
+        variable.assign(arrays[variable.path])
+    return supernet, _without(space, description.turned_off, where=str(path))
+
+
+def _without(
+    space: OneShotSpace, turned_off: Iterable[tuple[str, str]], *, where: str
+) -> OneShotSpace:
+    """Returns the space without operations, by path and name; `where` names them."""
+    for path, operation in turned_off:
+        try:
+            space = space.without(path, operation)
+        except ValueError as error:
+            raise ValueError(f"{where} must fit the space: {error}") from error
+    return space
 
 
 @dataclasses.dataclass
@@ -222,8 +253,10 @@ class _Shrinking:
             return False
         for case in self._cases(epoch):
             self.space = self.space.without(case.path, case.operation)
-            event = {"epoch": epoch, "by": self.config.shrink_by, **to_plain(case)}
-            write_json(self.log_path, [*self._events(), event])
+            event = TurnOff(
+                **dataclasses.asdict(case), epoch=epoch, by=self.config.shrink_by
+            )
+            self._write([*read_turn_offs(self.log_path), event])
             tqdm.tqdm.write(
                 f"Turned off {case.operation} of {case.path}: "
                 + (
@@ -237,11 +270,10 @@ class _Shrinking:
 
     def restore(self, epoch: int) -> None:
         """Gives back the space that there was after `epoch` epochs."""
-        events = [event for event in self._events() if event["epoch"] <= epoch]
-        write_json(self.log_path, events)
-        self.space = self.whole
-        for event in events:
-            self.space = self.space.without(event["path"], event["operation"])
+        events = [e for e in read_turn_offs(self.log_path) if e.epoch <= epoch]
+        turned_off = [(event.path, event.operation) for event in events]
+        self.space = _without(self.whole, turned_off, where=str(self.log_path))
+        self._write(events)
 
     def _round_epochs(self) -> set[int]:
         config = self.config
@@ -274,5 +306,5 @@ class _Shrinking:
             used_kernels(supernet, genotype, now),
         )
 
-    def _events(self) -> list[dict[str, Any]]:
-        return read_json(self.log_path) if self.log_path.exists() else []
+    def _write(self, events: Sequence[TurnOff]) -> None:
+        write_json(self.log_path, [dataclasses.asdict(event) for event in events])

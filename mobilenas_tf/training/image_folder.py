@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from mobilenas_tf.names import check_name
 from mobilenas_tf.training.image_split import (
     ImageSource,
     ImageSplit,
@@ -17,7 +18,12 @@ from mobilenas_tf.training.image_split import (
     hold_in_memory,
     index_order,
 )
-from mobilenas_tf.training.photos import PHOTO_SUFFIXES, decode_all, decode_square
+from mobilenas_tf.training.photos import (
+    PHOTO_SUFFIXES,
+    decode_all,
+    decode_square,
+    read_photo,
+)
 
 _STORED_NAMES = {
     "train": "train",
@@ -59,6 +65,8 @@ def open_image_folder(folder: str) -> ImageSource:
     else:
         folders = {"train": root}
     class_names = tuple(path.name for path in _sub_folders(folders["train"]))
+    for name in class_names:
+        check_name(name, f"a class folder in {folders['train']}")
     if len(class_names) < 2:
         raise ValueError(
             f"{folders['train']} must have at least two sub-folders, one for each "
@@ -107,7 +115,9 @@ def _list_photos(
         photos = sorted(
             path
             for path in class_folder.iterdir()
-            if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
+            if path.suffix.lower() in PHOTO_SUFFIXES
+            and not path.name.startswith(".")
+            and path.is_file()
         )
         if not photos and not may_miss_classes:
             suffixes = ", ".join(sorted(PHOTO_SUFFIXES))
@@ -132,7 +142,7 @@ def _load_photos(
     if request.in_memory:
         images = np.empty((len(paths), size_px, size_px, 3), np.uint8)
     reasons = decode_all(
-        lambda index: paths[index].read_bytes(), len(paths), decode, images
+        lambda index: read_photo(paths[index]), len(paths), decode, images
     )
     skipped = tuple(f"{paths[index]}: {why}" for index, why in reasons.items())
     kept = [index for index in range(len(paths)) if index not in reasons]
@@ -143,7 +153,7 @@ def _load_photos(
     kept_paths = [paths[index] for index in kept]
 
     def read(index: int) -> np.ndarray:
-        return decode(kept_paths[index].read_bytes())
+        return decode(read_photo(kept_paths[index]))
 
     def read_image(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image = tf.numpy_function(read, [index], tf.uint8, stateful=False)

@@ -148,7 +148,7 @@ def _go_on(
             logging.warning("Skipping the unreadable checkpoint %s: %s", path, error)
             continue
         epoch = int(epoch_variable)
-        rows = [row for row in run.read_metrics() if row["epoch"] <= epoch]
+        rows = [row for row in run.read_metrics() if _epoch(row, run) <= epoch]
         run.truncate_metrics_after(rows[-1]["step"] if rows else -1)
         tqdm.tqdm.write(f"Going on after epoch {epoch} of {run.path}")
         return dict(rows[-1]) if rows else {}
@@ -160,6 +160,16 @@ def _go_on(
         )
     run.truncate_metrics_after(-1)
     return {}
+
+
+def _epoch(row: Mapping[str, Any], run: RunDir) -> int:
+    epoch = row.get("epoch")
+    if type(epoch) is not int:
+        raise ValueError(
+            f"{run.metrics_path} must have an integer epoch in every row. "
+            f"Received: epoch={epoch!r} at step {row['step']}"
+        )
+    return epoch
 
 
 def run_steps(

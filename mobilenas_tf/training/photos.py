@@ -35,6 +35,11 @@ _DECODING_ERRORS = (
 )
 """What Pillow's readers raise on broken bytes."""
 
+MAX_FILE_BYTES = 2**29
+MAX_DECODED_PIXELS = 2**26
+"""A photo of 16 bits and three colours has six bytes a pixel. Larger JPEGs are decoded
+at a half to an eighth of their size, up to Pillow's own limit."""
+
 _PHOTOS_PER_TASK = 32
 """Thumbnails decode in 0.1 ms, so a thread takes several at a time."""
 
@@ -93,6 +98,19 @@ def decode_whole(
     return np.asarray(image)
 
 
+def read_photo(path: str | os.PathLike[str]) -> bytes:
+    """Returns the contents of a photo's file.
+
+    Raises:
+        ValueError: If they are larger than those of any photo.
+    """
+    with open(path, "rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"its file has more than {MAX_FILE_BYTES:,} bytes")
+    return data
+
+
 def read_photo_size(data: bytes) -> tuple[int, int]:
     """Returns a photo's height and width, the EXIF orientation applied.
 
@@ -142,6 +160,12 @@ def _open_rgb(
             # pixels it needs.
             scale = shorter_side_px / min(image.size)
             image.draft(None, (int(width * scale) + 1, int(height * scale) + 1))
+        # The header says so much; memory for it is not taken yet.
+        if image.width * image.height > MAX_DECODED_PIXELS:
+            raise ValueError(
+                f"it has {height:,} x {width:,} pixels, more than "
+                f"{MAX_DECODED_PIXELS:,}"
+            )
         if is_upright:
             ImageOps.exif_transpose(image, in_place=True)
         return _convert_to_rgb(image)
@@ -172,7 +196,8 @@ def decode_all(
     """Decodes photos in threads and returns why the failing ones failed, by index.
 
     Args:
-        read: Gives photo i in the form that `decode` takes, such as its bytes.
+        read: Gives photo i in the form that `decode` takes, such as its bytes; raises
+            a ValueError that says why if it is none.
         count: Number of photos.
         decode: Such as `decode_square` with its options bound; raises a ValueError that
             says why a photo fails.
@@ -182,9 +207,8 @@ def decode_all(
 
     def decode_some(indices: range) -> None:
         for index in indices:
-            data = read(index)
             try:
-                image = decode(data)
+                image = decode(read(index))
             except ValueError as error:
                 reasons[index] = str(error)
                 continue

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from mobilenas_tf.json_io import from_plain, read_json, write_json
+from mobilenas_tf.json_io import from_plain, read_document, write_json
 from mobilenas_tf.training.config import (
     AugmentationConfig,
     OptimizerConfig,
@@ -80,14 +80,5 @@ def open_recipe(reference: str | os.PathLike[str]) -> Recipe:
             f"{path} must be a recipe.json, as tools.search_joint writes it. It is "
             "missing"
         )
-    document = read_json(path)
-    is_ours = isinstance(document, dict) and set(document) == {
-        "schema_version",
-        "recipe",
-    }
-    if not is_ours or document["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path} must have the keys schema_version, {SCHEMA_VERSION}, and recipe "
-            f"only. Received: {str(document)[:80]}"
-        )
+    document = read_document(path, version=SCHEMA_VERSION, keys=["recipe"])
     return from_plain(Recipe, document["recipe"], str(path))

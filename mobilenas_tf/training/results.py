@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.json_io import read_json, write_json
+from mobilenas_tf.json_io import from_plain, read_object, write_json
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.classifier import Evaluation
 
@@ -49,8 +49,15 @@ def summary_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def update_summary(path: Path, **figures: Any) -> None:
     """Adds figures to the first row of a run's `summary.json`, if it has one."""
     if (path / SUMMARY_FILE).exists():
-        first, *others = read_json(path / SUMMARY_FILE)["rows"]
+        first, *others = _read_rows(path / SUMMARY_FILE)
         write_summary(path, [{**first, **figures}, *others])
+
+
+def _read_rows(path: Path) -> tuple[Mapping[str, Any], ...]:
+    kind = tuple[Mapping[str, Any], ...]
+    if rows := from_plain(kind, read_object(path).get("rows", []), f"{path}/rows"):
+        return rows
+    raise ValueError(f"{path}/rows must have a row for the run's network")
 
 
 def write_confusion(

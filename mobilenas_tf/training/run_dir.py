@@ -16,11 +16,14 @@ from typing import Any
 
 from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
 from mobilenas_tf.json_io import (
+    from_plain,
     read_json,
+    read_object,
     to_plain,
     write_bytes_atomically,
     write_json,
 )
+from mobilenas_tf.json_text import parse_json, shown
 from mobilenas_tf.provenance import describe_provenance
 
 _ABSENT = object()
@@ -61,22 +64,15 @@ class RunDir:
         """Adds a row to the metrics. Numbers that are not finite become null.
 
         Args:
-            row: An integer `step` and plain values: numbers (NumPy's too), text, None.
+            row: An integer `step` from 0 and plain values: numbers (NumPy's too), text,
+                None.
 
         Raises:
             ValueError: If there is no such `step`, or a value is not plain.
         """
         plain = {key: _finite(value) for key, value in row.items()}
-        if type(plain.get("step")) is not int:
-            raise ValueError(
-                f"row must have an integer step. Received: step={row.get('step')!r}"
-            )
-        try:
-            line = json.dumps(plain, allow_nan=False)
-        except TypeError as error:
-            raise ValueError(
-                f"row must hold numbers, text and None only. Received: {error}"
-            ) from error
+        _check_row(plain, "row")
+        line = json.dumps(plain, allow_nan=False)
         with self.metrics_path.open("ab") as file:
             file.write(line.encode() + b"\n")
 
@@ -84,12 +80,14 @@ class RunDir:
         """Returns the rows so far; one that is only half written is left out.
 
         Raises:
-            ValueError: If a line is no JSON object with a step; names file and line.
+            ValueError: If a line is no row of metrics; names file and line.
         """
-        return tuple(
-            _parse_row(line, f"{self.metrics_path}, line {number},")
-            for number, line in enumerate(_whole_lines(self.metrics_path), start=1)
-        )
+        rows = []
+        for number, line in enumerate(_whole_lines(self.metrics_path), start=1):
+            where = f"{self.metrics_path}, line {number},"
+            rows.append(parse_json(line, where))
+            _check_row(rows[-1], where)
+        return tuple(rows)
 
     def truncate_metrics_after(self, step: int) -> None:
         """Drops the rows after `step`: a run that goes on there writes them again."""
@@ -154,16 +152,20 @@ def _rewrite_lines(path: Path, lines: Sequence[bytes]) -> None:
         write_bytes_atomically(path, data)
 
 
-def _parse_row(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{where} must be JSON. Received: {error}") from error
-    if not isinstance(row, dict) or type(row.get("step")) is not int:
+def _check_row(row: Any, where: str) -> None:
+    """Refuses what is no row of metrics; `where` names it."""
+    step = row.get("step") if isinstance(row, dict) else None
+    if type(step) is not int or step < 0:
         raise ValueError(
-            f"{where} must be an object with an integer step. Received: {line[:60]!r}"
+            f"{where} must be an object with an integer step from 0. "
+            f"Received: step={shown(step)}"
         )
-    return row
+    for key, value in row.items():
+        if not isinstance(value, (bool, int, float, str, type(None))):
+            raise ValueError(
+                f"{where} must hold numbers, text and None only. "
+                f"Received: {shown(key)} of type {type(value).__name__}"
+            )
 
 
 def _check_same_config(config_path: Path, config: Any) -> None:
@@ -192,13 +194,15 @@ def _leaves(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def _show(value: Any) -> str:
-    return "nothing" if value is _ABSENT else repr(value)
+    return "nothing" if value is _ABSENT else shown(value)
 
 
 def _note_start(path: Path, command: Sequence[str]) -> None:
     """Writes what is started; what was started before moves to `earlier_starts`."""
     earlier: list[Any] = []
     if path.exists():
-        last = read_json(path)
-        earlier = [*last.pop("earlier_starts", ()), last]
+        last = read_object(path)
+        where = f"{path}/earlier_starts"
+        before = from_plain(tuple[Any, ...], last.pop("earlier_starts", []), where)
+        earlier = [*before, last]
     write_json(path, {**describe_provenance(command), "earlier_starts": earlier})

@@ -106,7 +106,7 @@ def test_bad_boxes_and_missing_photos_are_told(tmp_path):
         ),
         (
             {"annotations": [box_row(1, [0, 0, 1, 1], area="large")]},
-            r"annotations\[0\]/area must be a number. Received: 'large'",
+            r"annotations\[0\]/area must be a number of 0 or more. Received: 'large'",
         ),
         (
             {"annotations": [{"image_id": 1, "bbox": [0, 0, 1, 1]}]},
@@ -124,7 +124,7 @@ def test_a_wrong_value_is_an_error_naming_file_and_key(tmp_path, changes, words)
 def test_broken_json_is_an_error_naming_the_file(tmp_path):
     path = write_split(tmp_path, "train", [image_row(1)], [])
     path.write_text(path.read_text()[:-9])
-    with pytest.raises(ValueError, match="instances_train.json must be a JSON file"):
+    with pytest.raises(ValueError, match="instances_train.json must be JSON"):
         open_coco(str(tmp_path))
 
 

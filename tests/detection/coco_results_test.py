@@ -127,8 +127,8 @@ def test_keys_of_other_tools_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[{", "results.json must be a JSON file. Received: "),
-        ('[{"score": NaN}]', "must be a JSON file. Received: NaN is no JSON number"),
+        ("[{", "results.json must be JSON. Received: "),
+        ('[{"score": NaN}]', "must be JSON. Received: NaN, which is no JSON number"),
         ("3", "must be a JSON list of results. Received: a JSON value of type int"),
         ('{"annotations": []}', "of type dict, which is a file of annotations"),
         ("[3]", "results.json[0] must be an object with the keys image_id, category"),

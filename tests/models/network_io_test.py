@@ -171,7 +171,7 @@ def test_damaged_weights_are_one_sentence(network, tmp_path, damage):
     with pytest.raises(ValueError) as error:
         load_network(tmp_path)
     message = str(error.value)
-    assert message.startswith(f"{path} must hold the weights of small. Received: ")
+    assert message.startswith(f"{path} must be a whole file of arrays. Received: a ")
     assert "\n" not in message
 
 

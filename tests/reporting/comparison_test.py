@@ -157,9 +157,3 @@ def test_many_classes_become_a_table() -> None:
     assert "<svg" not in section
     assert "class 3" in section
     assert "28.57 %" in section  # 2 of 7
-
-
-def test_counts_of_another_shape_are_refused() -> None:
-    document = {"class_names": ["a", "b"], "counts": [[1, 2]]}
-    with pytest.raises(ValueError, match="square .* 2 class_names. Received: 1 rows"):
-        confusion_section(document)

@@ -105,5 +105,5 @@ def test_the_report_reads_what_was_composed(run_path: Path, tmp_path: Path) -> N
 def test_a_damaged_document_is_named(tmp_path: Path) -> None:
     part = _part(tmp_path / "figs")
     (part / "parity.json").write_text("{")
-    with pytest.raises(ValueError, match=r"figs/parity\.json must be a JSON file"):
+    with pytest.raises(ValueError, match=r"figs/parity\.json must be JSON"):
         compose_run(tmp_path / "all", [part])

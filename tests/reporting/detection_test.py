@@ -45,7 +45,7 @@ def _class(name: str, ap: float | None, **numbers: Any) -> dict[str, Any]:
     return {"class": name, "num_objects": 5, "ap": ap, **numbers}
 
 
-def _document(**changes: Any) -> dict[str, Any]:
+def evaluation_document(**changes: Any) -> dict[str, Any]:
     curve = {"iou50": [1.0, 0.5, 0.0], "mean": [0.5, 0.25, 0.0]}
     return {
         "backend": "pycocotools",
@@ -78,7 +78,7 @@ def _document(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_twelve_numbers_stand_in_one_table() -> None:
-    rows = _Section(detection_section(_document())).rows
+    rows = _Section(detection_section(evaluation_document())).rows
     assert rows[:9] == [
         ["measured at", "AP", "AR"],
         ["IoU 0.50 to 0.95", "0.250", "0.400"],
@@ -93,7 +93,7 @@ def test_the_twelve_numbers_stand_in_one_table() -> None:
 
 
 def test_classes_are_sorted_and_sizes_that_none_has_left_out() -> None:
-    rows = _Section(detection_section(_document())).rows
+    rows = _Section(detection_section(evaluation_document())).rows
     assert rows[9:] == [
         ["class", "objects", "AP", "AP50", "AP75", "AP small"],
         ["dog", "5", "0.300", "0.500", "0.250", "–"],
@@ -103,7 +103,7 @@ def test_classes_are_sorted_and_sizes_that_none_has_left_out() -> None:
 
 
 def test_counts_and_threshold_are_told() -> None:
-    texts = _Section(detection_section(_document())).texts
+    texts = _Section(detection_section(evaluation_document())).texts
     assert (
         "34,567 detections against 15 objects in 1,200 images, counted by pycocotools."
     ) in texts
@@ -112,12 +112,12 @@ def test_counts_and_threshold_are_told() -> None:
         "Suggested score threshold: 0.312. It has the best F1 of all (0.600 at IoU "
         "0.50, all classes together), with precision 0.750 and recall 0.500."
     )
-    without = detection_section(_document(threshold=None))
+    without = detection_section(evaluation_document(threshold=None))
     assert "Suggested" not in without
 
 
 def test_curves_have_their_average_precision_in_the_legend() -> None:
-    texts = _Section(detection_section(_document())).texts
+    texts = _Section(detection_section(evaluation_document())).texts
     # (1 + 0.5 + 0) / 3 and half of it.
     assert {"IoU 0.50 AP 0.500", "mean of IoU 0.50 to 0.95 AP 0.250"} <= set(texts)
     assert {f"{_NASTY} AP 0.500", "dog AP 0.500"} <= set(texts)
@@ -131,7 +131,7 @@ def _with_classes(count: int) -> dict[str, Any]:
         {**_class(name, 0.5), "num_objects": index} for index, name in enumerate(names)
     ]
     curves = {"all": curve, "by_class": dict.fromkeys(names, curve)}
-    return _document(classes=classes, curves=curves)
+    return evaluation_document(classes=classes, curves=curves)
 
 
 def test_many_classes_show_the_curves_of_the_most_frequent() -> None:
@@ -155,8 +155,8 @@ def test_one_class_has_one_chart() -> None:
 
 
 def test_nothing_to_find_shows_the_table_without_charts() -> None:
-    document = _document(
-        metrics=dict.fromkeys(_document()["metrics"]),
+    document = evaluation_document(
+        metrics=dict.fromkeys(evaluation_document()["metrics"]),
         threshold=None,
         classes=[{**_class("cat", None), "num_objects": 0}],
         curves={"all": None, "by_class": {}},
@@ -171,7 +171,7 @@ def test_nothing_to_find_shows_the_table_without_charts() -> None:
     [(_PNG, "image/png"), (b"\xff\xd8\xff\xe0...", "image/jpeg")],
 )
 def test_contact_sheet_is_inside_the_page(picture: bytes, media_type: str) -> None:
-    section = detection_section(_document(), picture)
+    section = detection_section(evaluation_document(), picture)
     (source,) = re.findall('<img src="([^"]*)"', section)
     head, _, encoded = source.partition(",")
     assert head == f"data:{media_type};base64"
@@ -179,36 +179,16 @@ def test_contact_sheet_is_inside_the_page(picture: bytes, media_type: str) -> No
 
 
 def test_names_never_become_markup() -> None:
-    assert "<b>cat</b>" not in detection_section(_document())
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (
-            {"metrics": None},
-            "must have an object under metrics. Received: metrics=None",
-        ),
-        ({"classes": {}}, "must have a list under classes. Received: classes={}"),
-        ({"threshold": 0.5}, "must have an object or null under threshold."),
-        (
-            {"recalls": [0.0, 1.0]},
-            "must have a precision for each of the 2 recalls. Received: 3 of IoU 0.50",
-        ),
-    ],
-)
-def test_malformed_document_is_refused(change: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=f"detection_evaluation.json {words}"):
-        detection_section(_document(**change))
+    assert "<b>cat</b>" not in detection_section(evaluation_document())
 
 
 def test_sheet_that_is_no_picture_is_refused() -> None:
     with pytest.raises(ValueError, match="contact_sheet must be a JPEG or PNG file"):
-        detection_section(_document(), b"GIF89a")
+        detection_section(evaluation_document(), b"GIF89a")
 
 
 def test_report_of_an_evaluation_alone(tmp_path: Path) -> None:
-    write_json(tmp_path / "detection_evaluation.json", _document())
+    write_json(tmp_path / "detection_evaluation.json", evaluation_document())
     (tmp_path / "contact_sheet.png").write_bytes(_PNG)
     text = write_report(tmp_path).read_text(encoding="utf-8")
     assert re.findall("<h2>(.*?)</h2>", text) == ["Detection"]
@@ -220,9 +200,3 @@ def test_report_of_an_evaluation_alone(tmp_path: Path) -> None:
 def test_report_without_an_evaluation_has_no_such_section(run_path: Path) -> None:
     (run_path / "contact_sheet.jpg").write_bytes(b"\xff\xd8\xff")
     assert "Detection</h2>" not in write_report(run_path).read_text(encoding="utf-8")
-
-
-def test_evaluation_that_is_no_object_is_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "detection_evaluation.json", [1])
-    with pytest.raises(ValueError, match="detection_evaluation.json must be a JSON"):
-        read_run(tmp_path)

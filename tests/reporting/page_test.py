@@ -216,6 +216,6 @@ def test_benchmark_of_something_else_is_refused(run_path: Path) -> None:
 def test_failed_report_leaves_the_old_one(run_path: Path) -> None:
     before = write_report(run_path).read_bytes()
     (run_path / "search.json").write_text("{")
-    with pytest.raises(ValueError, match="search.json must be a JSON file"):
+    with pytest.raises(ValueError, match="search.json must be JSON"):
         write_report(run_path)
     assert (run_path / "report.html").read_bytes() == before

@@ -43,10 +43,17 @@ def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metric": "flops"}, "search.json/metric must be macs, params or ms"),
-        ({"budget": 0}, "search.json/budget must be a positive number"),
-        ({"widths": [8]}, "search.json/widths must be channels by width path"),
+        (
+            {"metric": "flops"},
+            "search.json/metric must be one of .'macs', 'params', 'ms'",
+        ),
+        ({"budget": 0}, "search.json/budget must be above 0. Received: 0.0"),
+        ({"widths": [8]}, "search.json/widths must be a JSON object"),
         ({"supernet": {}}, "search.json/supernet must have the key"),
+        (
+            {"widths": {"stem/output": 9}},
+            "search.json/widths must fit the supernet: wid",
+        ),
     ],
 )
 def test_malformed_search_is_named(
@@ -95,9 +102,9 @@ def test_malformed_snapshot_is_named(shrinking_run_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{}", "shrinking.json must be a JSON list"),
-        ("[1]", "shrinking.json must be a JSON object"),
-        ('[{"epoch": 1}]', "shrinking.json must have the numbers epoch and macs"),
+        ("{}", "shrinking.json must be a list"),
+        ("[1]", r"shrinking.json\[0\] must be a JSON object"),
+        ('[{"epoch": 1}]', r"shrinking.json\[0\] must have the key 'macs'"),
     ],
 )
 def test_malformed_cuts_are_named(run_path: Path, text: str, message: str) -> None:

@@ -93,8 +93,15 @@ def test_a_budget_that_no_network_meets_is_refused_with_what_is_in_reach(tmp_pat
             {"space": "other", "genotype": {}, "score": 1},
             "must be the journal of small",
         ),
-        ({"space": "small", "genotype": {}}, "line 1, must be an entry of a journal"),
-        ({"space": "small", "genotype": {}, "score": "x"}, "must have a finite score"),
+        ({"space": "small", "genotype": {}}, "line 1, must have the key 'score'"),
+        (
+            {"space": "small", "genotype": {}, "score": "x"},
+            "line 1,/score must be of type float",
+        ),
+        (
+            {"space": "small", "genotype": {"depth": 2}, "score": 0.5},
+            "line 1, must be a genotype: genotype must have decisions of small only",
+        ),
         ([], "line 1, must be an entry"),
     ],
 )

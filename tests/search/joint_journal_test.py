@@ -62,13 +62,16 @@ def test_half_a_last_line_is_left_out_and_written_over(whole: int, tmp_path: Pat
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        (row(space="large"), "must be the journal of small. Received: that of large"),
+        (row(space="large"), "must be the journal of small. Received: that of 'large'"),
         (row(measure="other"), "trained as: made up. Received: other"),
         ("{}\n", "line 1, must be an entry of a journal"),
+        (row(failed=None), "line 1,/failed must be of type str. Received: None"),
+        (row(seed=0), "line 1, must have the keys .* unknown key 'seed'"),
         (row(choices={**CHOICES, "depth": 9}), "line 1, must be a candidate: depth"),
-        (row(choices=3), "line 1, must be a candidate"),
-        (row(curve=[float("nan")]), "line 1, must have finite accuracies"),
-        (row(curve=[]), "line 1, must have finite accuracies, or why"),
+        (row(choices=3), "line 1,/choices must be a JSON object"),
+        (row(curve=[float("nan")]), "line 1, must be JSON. Received: NaN, which is no"),
+        (row(curve=[1.5]), r"line 1, must have accuracies in \[0, 1\]"),
+        (row(curve=[]), "line 1, must have accuracies .*, or why"),
     ],
 )
 def test_a_journal_that_does_not_fit_is_refused(

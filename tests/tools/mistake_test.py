@@ -61,7 +61,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a table that is none": (
         (*DNAS, "--max_ms=1", "--latency_table=no_json.json"),
-        r"no_json\.json must be a JSON file\. Received: .*",
+        r"no_json\.json must be JSON\. Received: .*",
     ),
     "a table of another space": (
         (*DNAS, "--max_ms=1", "--latency_table=other.json"),
@@ -196,7 +196,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "architecture that is no JSON": (
         ("describe", "--architecture=no_json.json"),
-        r"no_json\.json must be a JSON file\. Received: .*",
+        r"no_json\.json must be JSON\. Received: .*",
     ),
     "folder without an architecture": (
         ("describe", "--architecture=photos"),

@@ -65,8 +65,8 @@ def test_a_setting_out_of_range_is_refused(name: str, value: object, expected: s
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [
-        ([1], "schema_version, 1, and recipe only"),
-        ({"schema_version": 2, "recipe": {}}, "schema_version, 1, and recipe only"),
+        ([1], "must be a JSON object"),
+        ({"schema_version": 2, "recipe": {}}, "must have schema_version 1"),
         ({"schema_version": 1, "recipe": {}}, "must have the key 'drop"),
         ({"schema_version": 1, "recipe": 3}, "must be a JSON object"),
     ],

@@ -85,7 +85,7 @@ def test_a_run_is_not_gone_on_with_unless_asked(tmp_path: Path) -> None:
 
 def test_a_malformed_config_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json must be a JSON file"):
+    with pytest.raises(ValueError, match=r"config\.json must be JSON"):
         _open(tmp_path)
 
 
@@ -127,16 +127,19 @@ def test_numpy_scalars_are_plain_numbers(tmp_path: Path) -> None:
     assert run.read_metrics() == ({"step": 3, "loss": 0.5},)
 
 
-@pytest.mark.parametrize("step", [None, 1.5, "1", True])
+@pytest.mark.parametrize("step", [None, 1.5, "1", True, -1])
 def test_a_row_needs_an_integer_step(tmp_path: Path, step: Any) -> None:
-    with pytest.raises(ValueError, match=f"integer step. Received: step={step!r}"):
+    with pytest.raises(
+        ValueError, match=f"integer step from 0. Received: step={step!r}"
+    ):
         _open(tmp_path).append_metrics({"step": step})
 
 
 def test_a_row_with_an_array_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     run = _open(tmp_path)
-    with pytest.raises(ValueError, match="numbers, text and None only.*ndarray"):
-        run.append_metrics({"step": 1, "probabilities": np.zeros(2)})
+    for value, kind in ((np.zeros(2), "ndarray"), ([0.5], "list")):
+        with pytest.raises(ValueError, match=f"numbers, text and None only.*{kind}"):
+            run.append_metrics({"step": 1, "probabilities": value})
     assert run.read_metrics() == ()
 
 
@@ -151,13 +154,23 @@ def test_a_half_written_row_is_dropped(tmp_path: Path) -> None:
     assert reopened.read_metrics() == ({"step": 1}, {"step": 2})
 
 
-@pytest.mark.parametrize("line", ["[1]", '{"loss": 1}', "{", '{"step": 1.5}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[1]",
+        '{"loss": 1}',
+        "{",
+        '{"step": 1.5}',
+        '{"step": 1, "p": []}',
+        '{"step": 1, "p": NaN}',
+    ],
+)
 def test_a_malformed_row_is_named_by_file_and_line(tmp_path: Path, line: str) -> None:
     run = _open(tmp_path)
     run.append_metrics({"step": 1})
     with run.metrics_path.open("a") as file:
         file.write(f"{line}\n")
-    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2, must be"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2, must"):
         run.read_metrics()
 
 
