@@ -17,14 +17,11 @@ import keras
 import numpy as np
 
 from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
-from mobilenas_tf.json_io import (
-    read_architecture,
-    replace_when_whole,
-    write_architecture,
-)
+from mobilenas_tf.json_io import read_architecture, write_architecture
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.layer_set import FUSED, LayerSet
 from mobilenas_tf.spec import Architecture
+from mobilenas_tf.whole_files import replace_when_whole
 
 TRAINED_WEIGHTS = "trained.npz"
 INHERITED_WEIGHTS = "inherited.npz"
@@ -39,11 +36,7 @@ def save_network(
 ) -> None:
     """Writes a network's architecture and weights into a folder, each file whole."""
     folder = Path(folder)
-    arrays: dict[str, Any] = {
-        key: np.asarray(variable) for key, variable in network_weights(network).items()
-    }
-    with replace_when_whole(folder / weights_file) as temporary:
-        np.savez(temporary, **arrays)
+    write_arrays(folder / weights_file, network_weights(network))
     write_architecture(folder / ARCHITECTURE_FILE, architecture)
 
 
@@ -81,7 +74,7 @@ def load_weights(network: keras.Model, path: str | os.PathLike[str]) -> None:
         ValueError: If the file is damaged or of another architecture; the network is
             unchanged then.
     """
-    arrays = _read_arrays(path, network.name)
+    arrays = read_arrays(path, network.name)
     weights = network_weights(network)
     there = {
         key: array.shape
@@ -108,7 +101,7 @@ def load_backbone_weights(network: keras.Model, path: str | os.PathLike[str]) ->
         ValueError: If the file is damaged or lacks a variable below the head; the
             network is unchanged then.
     """
-    copy_backbone_weights(network, _read_arrays(path, network.name), where=str(path))
+    copy_backbone_weights(network, read_arrays(path, network.name), where=str(path))
 
 
 def copy_backbone_weights(
@@ -146,7 +139,22 @@ def is_step(key: str) -> bool:
     return key.endswith("/step")
 
 
-def _read_arrays(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
+def write_arrays(path: Path, variables: Mapping[str, keras.Variable]) -> None:
+    """Writes the values of variables as a NumPy archive, whole or not at all."""
+    arrays: dict[str, Any] = {
+        key: np.asarray(variable) for key, variable in variables.items()
+    }
+    with replace_when_whole(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def read_arrays(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
+    """Returns the arrays of a NumPy archive.
+
+    Raises:
+        ValueError: If the file is damaged; it says that it must hold the weights of
+            `name`.
+    """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)

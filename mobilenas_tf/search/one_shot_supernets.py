@@ -13,6 +13,7 @@ import tensorflow as tf
 import tqdm
 
 from mobilenas_tf.json_io import read_json, to_plain, write_json
+from mobilenas_tf.models.network_io import read_arrays, write_arrays
 from mobilenas_tf.models.one_shot_supernet import OneShotSupernet
 from mobilenas_tf.models.one_shot_weights import used_kernels
 from mobilenas_tf.one_shot_space import OneShotGenotype, OneShotSpace
@@ -124,7 +125,7 @@ def train_supernet(
         run=run,
         phase="supernet",
         evaluate=evaluate,
-        checkpoint_every_epochs=training.checkpoint_every_epochs,
+        saving=training.saving,
         resizing=shrinking,
     )
     write_supernet(run.path, supernet, shrinking.space, config)
@@ -148,11 +149,7 @@ def write_supernet(
     folder: Path, supernet: OneShotSupernet, space: OneShotSpace, config: OneShotConfig
 ) -> None:
     """Writes a supernet's weights and what it is of, for further searches."""
-    arrays = {v.path: np.array(v) for v in supernet.trainable_variables}
-    temporary = folder / f".{WEIGHTS}"
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    temporary.replace(folder / WEIGHTS)
+    write_arrays(folder / WEIGHTS, {v.path: v for v in supernet.trainable_variables})
     write_json(
         folder / DESCRIPTION,
         {
@@ -185,16 +182,16 @@ def read_supernet(
         has_shared_kernels=bool(description["has_shared_kernels"]),
         name="supernet",
     )
-    with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
-        for variable in supernet.trainable_variables:
-            values = arrays.get(variable.path)
-            if values is None or values.shape != tuple(variable.shape):
-                raise ValueError(
-                    f"{folder / WEIGHTS} must hold {variable.path} of shape "
-                    f"{tuple(variable.shape)}. "
-                    f"Received: {None if values is None else values.shape}"
-                )
-            variable.assign(values)
+    arrays = read_arrays(folder / WEIGHTS, space.name)
+    for variable in supernet.trainable_variables:
+        values = arrays.get(variable.path)
+        if values is None or values.shape != tuple(variable.shape):
+            raise ValueError(
+                f"{folder / WEIGHTS} must hold {variable.path} of shape "
+                f"{tuple(variable.shape)}. "
+                f"Received: {None if values is None else values.shape}"
+            )
+        variable.assign(values)
     left = space
     for path, operation in description["turned_off"]:
         left = left.without(path, operation)
