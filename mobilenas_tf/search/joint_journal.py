@@ -1,6 +1,8 @@
 """What is known of candidates, in a file: their accuracy after every epoch.
 
-No candidate is trained twice: candidates of equal networks and recipes are one.
+No candidate is trained twice: candidates of equal networks and recipes are one. What
+was decided to be trained is in a file beside it, before it is: a search that is stopped
+in a round ends that round, and takes the course that it would have taken.
 """
 
 from __future__ import annotations
@@ -16,6 +18,26 @@ from mobilenas_tf.search.joint_problem import JointProblem
 from mobilenas_tf.search.journal_file import append_row, read_rows
 
 WORKER_DIED = "its worker died"
+ROUNDS = "rounds.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A round that was decided on.
+
+    Attributes:
+        round: Its number, from 0.
+        stage: `first`, `coarse` or `fine`.
+        epochs: For which candidates are trained.
+        candidates: The best first.
+        predicted: Of each, if anything was.
+    """
+
+    round: int
+    stage: str
+    epochs: int
+    candidates: tuple[Choices, ...]
+    predicted: tuple[float | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +64,13 @@ class Evaluation:
 
 
 class EvaluationJournal:
-    """Evaluations in a file, a line each; see `journal_file`."""
+    """Evaluations in a file, a line each, and rounds in another; see `journal_file`."""
 
     def __init__(self, path: Path, problem: JointProblem, *, measure: str):
         """Reads the file if there is one.
 
         Args:
-            path: Of the file.
+            path: Of the file; the rounds are in `rounds.jsonl` beside it.
             problem: Whose candidates it holds.
             measure: How candidates are trained, in words.
 
@@ -70,12 +92,31 @@ class EvaluationJournal:
             # That a worker died is not the candidate's fault.
             if not evaluation.failed.startswith(WORKER_DIED):
                 self._keep(evaluation)
+        self.plans: list[Plan] = []
+        self._places: dict[Hashable, int] = {}  # of candidates in their rounds
+        names = tuple(field.name for field in dataclasses.fields(Plan))
+        for where, row in read_rows(self._rounds, space=problem.name, keys=names):
+            for choices in row["candidates"]:
+                self._check(choices, where)
+            candidates, predicted = tuple(row["candidates"]), tuple(row["predicted"])
+            told = {name: row[name] for name in ("round", "stage", "epochs")}
+            self._keep_plan(Plan(candidates=candidates, predicted=predicted, **told))
+
+    @property
+    def _rounds(self) -> Path:
+        return self.path.with_name(ROUNDS)
+
+    def _check(self, choices: Any, where: str) -> None:
+        try:
+            self.problem.check(choices)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{where} must be a candidate: {error}") from error
 
     def _evaluation(self, row: Mapping[str, Any], where: str) -> Evaluation:
+        self._check(row["choices"], where)
         try:
-            self.problem.check(row["choices"])
             curve = tuple(float(value) for value in row["curve"])
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{where} must be a candidate: {error}") from error
         if not all(map(math.isfinite, curve)) or not (curve or row["failed"]):
             raise ValueError(
@@ -87,8 +128,14 @@ class EvaluationJournal:
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
-        """All that is known, a candidate once, in the order of the file."""
-        return tuple(self._evaluations.values())
+        """All that is known, a candidate once, in the order of the rounds.
+
+        It does not hang on who of several workers was first. What is of no round comes
+        before, in the order of the file.
+        """
+        known = self._evaluations.items()
+        ordered = sorted(known, key=lambda pair: self._places.get(pair[0], -1))
+        return tuple(evaluation for _, evaluation in ordered)
 
     def known(self, choices: Choices, *, epochs: int) -> Evaluation | None:
         """Returns a candidate's evaluation if it has so many epochs, or failed."""
@@ -105,6 +152,18 @@ class EvaluationJournal:
         }
         append_row(self.path, row)
         self._keep(evaluation)
+
+    def plan(self, plan: Plan) -> None:
+        """Writes a round down, before its candidates are trained."""
+        row = {"space": self.problem.name, **dataclasses.asdict(plan)}
+        append_row(self._rounds, row)
+        self._keep_plan(plan)
+
+    def _keep_plan(self, plan: Plan) -> None:
+        self.plans.append(plan)
+        for choices in plan.candidates:
+            identity = self.problem.identity(choices)
+            self._places.setdefault(identity, len(self._places))
 
     def _keep(self, evaluation: Evaluation) -> None:
         self._evaluations[self.problem.identity(evaluation.choices)] = evaluation
