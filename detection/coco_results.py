@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from mobilenas_tf.json_io import read_json, write_bytes_atomically
+from mobilenas_tf.json_io import read_json
 from mobilenas_tf.json_text import shown
 from mobilenas_tf.options import require
+from mobilenas_tf.whole_files import write_bytes_atomically
 
 _KEYS = ("image_id", "category_id", "bbox", "score")
 

@@ -33,7 +33,7 @@ from detection.evaluation_truth import (
     check_ground_truth,
     check_same_set,
 )
-from mobilenas_tf.json_io import replace_when_whole
+from mobilenas_tf.whole_files import replace_when_whole
 
 CONTACT_SHEET_FILE = "contact_sheet.jpg"
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}

@@ -1,52 +1,26 @@
-"""Strict, versioned JSON for dataclasses, and files that are whole or not there.
+"""Strict, versioned JSON for dataclasses.
 
 What the dataclasses mean is left to the modules that define them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
-import secrets
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mobilenas_tf.json_text import parse_json, shown
 from mobilenas_tf.spec import Architecture
-from mobilenas_tf.spec_fields import ADDED_LATER
+from mobilenas_tf.spec_fields import is_added_later
+from mobilenas_tf.whole_files import write_bytes_atomically
 
 SCHEMA_VERSION = 1
 T = TypeVar("T")
-
-
-@contextlib.contextmanager
-def replace_when_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path to write to, and renames it to `path` afterwards.
-
-    After an error in the block the temporary file is removed and what stood at `path`
-    stays. The temporary name ends like the final one.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{secrets.token_hex(8)}.{target.name}"
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file whole, or not at all."""
-    with replace_when_whole(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -179,7 +153,7 @@ def _dataclass_from_plain(expected: type[T], value: Any, where: str) -> T:
     hints = typing.get_type_hints(expected)
     definitions = dataclasses.fields(typing.cast(Any, expected))
     fields = {field.name for field in definitions}
-    needed = {field.name for field in definitions if field.metadata != ADDED_LATER}
+    needed = {f.name for f in definitions if not is_added_later(f)}
     value = dict(_object(value, where))
     kind = value.pop("type", expected.__name__)
     if kind != expected.__name__:

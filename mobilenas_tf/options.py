@@ -9,10 +9,19 @@ import dataclasses
 import typing
 from typing import Any
 
+from mobilenas_tf.spec_fields import ADDED_LATER
 
-def option(default: Any, help_text: str) -> Any:
-    """Returns a dataclass field with a default and the help text of its flag."""
-    return dataclasses.field(default=default, metadata={"help": help_text})
+
+def option(default: Any, help_text: str, *, added_later: bool = False) -> Any:
+    """Returns a dataclass field with a default and the help text of its flag.
+
+    Args:
+        default: Of the field.
+        help_text: Of the flag.
+        added_later: Whether older run folders' config.json may lack it.
+    """
+    later = ADDED_LATER if added_later else {}
+    return dataclasses.field(default=default, metadata={"help": help_text, **later})
 
 
 def require(condition: bool, expected: str, name: str, value: object) -> None:

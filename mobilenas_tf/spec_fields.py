@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import dataclasses
+from typing import Any, Literal
 
 Activation = Literal["linear", "relu", "relu6", "hard_swish", "swish"]
 GateActivation = Literal["sigmoid", "hard_sigmoid"]
@@ -10,6 +11,11 @@ GateActivation = Literal["sigmoid", "hard_sigmoid"]
 
 # Of a field that older files do not have: its default is what they mean.
 ADDED_LATER = {"added_later": True}
+
+
+def is_added_later(field: dataclasses.Field[Any]) -> bool:
+    """Returns whether older files may lack a field."""
+    return ADDED_LATER.items() <= field.metadata.items()
 
 
 def check_positive(owner: object, **values: int) -> None:

@@ -1,7 +1,6 @@
 import dataclasses
 import json
 import os
-import stat
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,6 @@ from mobilenas_tf.json_io import (
     read_json,
     to_plain,
     write_architecture,
-    write_bytes_atomically,
     write_json,
 )
 from mobilenas_tf.spaces import TABLES, named_space
@@ -304,13 +302,3 @@ def test_a_value_that_json_lacks_writes_nothing(tmp_path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert os.listdir(tmp_path) == []
-
-
-def test_files_get_the_usual_permissions(tmp_path):
-    umask = os.umask(0o027)
-    try:
-        write_bytes_atomically(tmp_path / "a.bin", b"abc")
-    finally:
-        os.umask(umask)
-    assert (tmp_path / "a.bin").read_bytes() == b"abc"
-    assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == 0o640

@@ -13,6 +13,7 @@ import functools
 import importlib
 import math
 import os
+import signal
 import sys
 import types
 import typing
@@ -20,6 +21,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NoReturn, TypeVar, Union
 
 from absl import app, flags, logging
+
+from mobilenas_tf.interruption import Interrupted, raise_on_signals
 
 ConfigT = TypeVar("ConfigT")
 
@@ -42,6 +45,8 @@ USER_ERROR_NUMBERS = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
+# What holds of every binary: files are whole, and searches look for what they did.
+_SAVED = "what was written stays, and the same command goes on from it"
 
 flags.disclaim_key_flags()  # so that --help shows them as flags of the binary
 
@@ -138,7 +143,8 @@ def run(main: Callable[[], None]) -> None:
 
     A mistake of the user's (`USER_ERRORS`, `USER_ERROR_NUMBERS`, a wrong flag) becomes
     one sentence on standard error and exit status 1; `--verbosity=1` keeps the stack
-    trace. Ctrl-C gives exit status 130.
+    trace. Ctrl-C gives exit status 130, SIGTERM 143, with a sentence that says what is
+    saved.
 
     Args:
         main: The binary's work. It reads the flags first, so that a mistake shows at
@@ -171,15 +177,17 @@ def _call(main: Callable[[], None]) -> None:
     if not flags.FLAGS["verbosity"].present:
         # TensorFlow writes what only its developers want at absl's INFO.
         logging.set_verbosity(logging.WARNING)
+    raise_on_signals()
     try:
         main()
     except (ValueError, OSError) as error:
         if not _is_users(error) or logging.level_debug():
             raise
         _fail(_describe(error))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)  # 128 + SIGINT, as shells have it
+    except Interrupted as error:
+        name = signal.Signals(error.number).name
+        print(f"interrupted by {name}; {str(error) or _SAVED}", file=sys.stderr)
+        sys.exit(128 + error.number)  # as shells have it
 
 
 def _parse(arguments: Sequence[str]) -> None:

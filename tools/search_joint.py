@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from mobilenas_tf.names import lookup
 from mobilenas_tf.search.config import JointBudgetConfig, JointConfig
 from mobilenas_tf.training.config import TrainingConfig
 from mobilenas_tf.training.recipe import Recipe
+from mobilenas_tf.whole_files import write_bytes_atomically
 from tools import flag_config, run_flags
 from tools.search_flags import define_search, search_from_flags
 
@@ -101,7 +101,7 @@ def main() -> None:
             command=run_flags.command(),
         )
         if source:
-            shutil.copy(source / JOURNAL, run.path / JOURNAL)
+            write_bytes_atomically(run.path / JOURNAL, (source / JOURNAL).read_bytes())
         search = JointSearch(
             problem,
             budgets,

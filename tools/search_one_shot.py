@@ -13,7 +13,6 @@ metrics and report.html. With --supernet nothing is trained: minutes instead of 
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from absl import flags
@@ -22,6 +21,7 @@ from mobilenas_tf.names import lookup
 from mobilenas_tf.one_shot_spaces import SPACES, named_one_shot_space
 from mobilenas_tf.search.config import OneShotBudgetConfig, OneShotConfig
 from mobilenas_tf.training.config import TrainingConfig
+from mobilenas_tf.whole_files import write_bytes_atomically
 from tools import flag_config, run_flags
 from tools.latency_flags import define_latency_table, latency_table
 from tools.search_flags import define_search, search_from_flags
@@ -90,7 +90,7 @@ def main() -> None:
     elif source:  # of the same supernet
         for name in (JOURNAL, TURNED_OFF):
             if (source / name).exists() and not (run.path / name).exists():
-                shutil.copy(source / name, run.path / name)
+                write_bytes_atomically(run.path / name, (source / name).read_bytes())
     supernet, left = trained
     check_reachable(left, budgets)
     result = search_supernet(

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from export.benchmark.result import BenchmarkResult, short_names
-from mobilenas_tf.json_io import replace_when_whole
+from mobilenas_tf.whole_files import replace_when_whole
 
 BAR_COLOR = "#94aecb"
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mobilenas_tf.json_io import replace_when_whole
+from mobilenas_tf.whole_files import replace_when_whole
 
 _MAX_HEADER_BYTES = 1000
 _SUFFIX = ".npy"
@@ -28,9 +28,10 @@ _END = struct.Struct("<4s4H2IH")
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
-    """Writes arrays by name, whole or not at all."""
+    """Writes arrays, or the values of variables, by name, whole or not at all."""
     with replace_when_whole(path) as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
+        plain: dict[str, Any] = {key: np.asarray(each) for key, each in arrays.items()}
+        np.savez(temporary, allow_pickle=False, **plain)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from mobilenas_tf.architecture_source import ARCHITECTURE_FILE
 from mobilenas_tf.json_io import read_architecture, write_architecture
@@ -35,10 +34,7 @@ def save_network(
 ) -> None:
     """Writes a network's architecture and weights into a folder, each file whole."""
     folder = Path(folder)
-    arrays: dict[str, Any] = {
-        key: np.asarray(variable) for key, variable in network_weights(network).items()
-    }
-    write_arrays(folder / weights_file, arrays)
+    write_arrays(folder / weights_file, network_weights(network))
     write_architecture(folder / ARCHITECTURE_FILE, architecture)
 
 

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilenas_tf.json_io import read_json, write_bytes_atomically, write_json
+from mobilenas_tf.json_io import read_json, write_json
 from mobilenas_tf.reporting.run_data import CONTACT_SHEETS
 from mobilenas_tf.training.cuts import CUTS_FILE
 from mobilenas_tf.training.run_dir import RunDir
+from mobilenas_tf.whole_files import write_bytes_atomically
 
 _TAKEN = (
     "architecture.json",

@@ -6,12 +6,12 @@ import datetime
 from collections.abc import Mapping
 from pathlib import Path
 
-from mobilenas_tf.json_io import write_bytes_atomically
 from mobilenas_tf.reporting.headline import headline_cards
 from mobilenas_tf.reporting.markup import element, escape
 from mobilenas_tf.reporting.run_data import Run, read_run
 from mobilenas_tf.reporting.sections import report_sections
 from mobilenas_tf.reporting.style import CSS
+from mobilenas_tf.whole_files import write_bytes_atomically
 
 
 def write_report(run_path: Path) -> Path:

@@ -194,7 +194,7 @@ def search_dnas(
         run=run,
         phase="search",
         evaluate=course.evaluate,
-        checkpoint_every_epochs=training.checkpoint_every_epochs,
+        saving=training.saving,
     )
     return course.finish(config.num_samples, seed=training.seed)
 

@@ -133,7 +133,7 @@ def search_figs(
         run=run,
         phase="search",
         evaluate=course.evaluate,
-        checkpoint_every_epochs=training.checkpoint_every_epochs,
+        saving=training.saving,
         resizing=course,
     )
     if last["expected_cost"] > _LATE * budget.budgets[-1]:

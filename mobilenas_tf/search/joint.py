@@ -20,7 +20,11 @@ import scipy.stats
 from mobilenas_tf.decisions import Choices, mutated
 from mobilenas_tf.search.candidate_predictor import CandidatePredictor
 from mobilenas_tf.search.config import JointConfig
-from mobilenas_tf.search.joint_journal import Evaluation, EvaluationJournal
+from mobilenas_tf.search.joint_journal import (
+    Evaluation,
+    EvaluationJournal,
+    Plan,
+)
 from mobilenas_tf.search.joint_problem import (
     JointProblem,
     Limits,
@@ -41,7 +45,7 @@ class Round:
     Attributes:
         number: From 0.
         stage: `first`, `coarse` or `fine`.
-        candidates: In the order in which they ended.
+        candidates: The best first, by what was predicted of them.
         predicted: Accuracies; None where there was no prediction.
         accuracies: At the epoch that all have reached; None where one failed.
     """
@@ -102,29 +106,48 @@ class JointSearch:
         """Trains candidates until there are as many as were asked for.
 
         The first round trains for the whole schedule; from it follows at which epoch
-        later ones stop (`stop_epoch`). It ends early where the space has no more.
+        later ones stop (`stop_epoch`). It ends early where the space has no more. A
+        search that was stopped ends its round first, and goes on as it would have.
         """
+        while plan := self._open_round() or self._next_round():
+            self._train(workers, plan)
+            if progress is not None:
+                progress(self.rounds()[-1])
+
+    def _open_round(self) -> Plan | None:
+        """Returns the round in which the search was stopped, if it was in one."""
+        plans = self.journal.plans
+        return plans[-1] if plans and self._missing(plans[-1]) else None
+
+    def _missing(self, plan: Plan) -> list[Order]:
+        return [
+            Order(choices, plan.epochs)
+            for choices in plan.candidates
+            if not self.journal.known(choices, epochs=plan.epochs)
+        ]
+
+    def _next_round(self) -> Plan | None:
+        """Returns a round that was written down; None at the search's end."""
         first = self.pool[: self.config.first_round]
-        missing = [c for c in first if not self.journal.known(c, epochs=self.epochs)]
-        if missing:
-            orders = [Order(choices, self.epochs) for choices in missing]
-            self._train(workers, orders, 0, "first", [None] * len(orders))
-            self._tell(progress)
-        while (left := self.config.evaluations - self.trained) > 0:
-            share = self.trained / self.config.evaluations
-            stages = (
-                ["coarse", "fine"] if share < self.config.coarse_share else ["fine"]
-            )
-            for stage in stages:
-                chosen, predicted = self.propose(stage, min(self.config.batch, left))
-                if chosen:
-                    break
-            else:
-                return  # the space has no more candidates
-            orders = [Order(choices, self.stop_epoch) for choices in chosen]
-            number = 1 + max(each.round for each in self.journal.evaluations)
-            self._train(workers, orders, number, stage, predicted)
-            self._tell(progress)
+        plan = Plan(0, "first", self.epochs, tuple(first), (None,) * len(first))
+        if not self._missing(plan):
+            plan = self._later_round()
+        if plan is not None:
+            self.journal.plan(plan)
+        return plan
+
+    def _later_round(self) -> Plan | None:
+        left = self.config.evaluations - self.trained
+        if left <= 0:
+            return None
+        share = self.trained / self.config.evaluations
+        is_coarse = share < self.config.coarse_share
+        for stage in ("coarse", "fine") if is_coarse else ("fine",):
+            chosen, predicted = self.propose(stage, min(self.config.batch, left))
+            if chosen:
+                number = 1 + max(each.round for each in self.journal.evaluations)
+                return Plan(number, stage, self.stop_epoch, chosen, predicted)
+        return None  # the space has no more candidates
 
     @property
     def trained(self) -> int:
@@ -211,7 +234,9 @@ class JointSearch:
             self._learned = len(known)
         return candidates
 
-    def propose(self, stage: str, count: int) -> tuple[list[Choices], list[float]]:
+    def propose(
+        self, stage: str, count: int
+    ) -> tuple[tuple[Choices, ...], tuple[float, ...]]:
         """Returns candidates that nobody trained, and what is predicted of them."""
         known = self.learn()
         seen = {self.problem.identity(choices) for choices in known}
@@ -225,11 +250,11 @@ class JointSearch:
             if (identity := self.problem.identity(choices)) not in seen
         }
         if not fresh:
-            return [], []
+            return (), ()
         rows = list(fresh.values())
         mean, spread = self.predictor.predict(rows)
         order = np.argsort(-(mean + self.config.optimism * spread))[:count]
-        return [rows[i] for i in order], [float(mean[i]) for i in order]
+        return tuple(rows[i] for i in order), tuple(float(mean[i]) for i in order)
 
     def ask(self) -> Found:
         """Returns what is predicted to be best within the budgets; trains nothing.
@@ -303,30 +328,22 @@ class JointSearch:
     ) -> Found:
         return Found(choices, accuracy, predicted, self.problem.facts(choices).costs)
 
-    def _train(
-        self,
-        workers: Workers,
-        orders: Sequence[Order],
-        number: int,
-        stage: str,
-        predicted: Sequence[float | None],
-    ) -> None:
+    def _train(self, workers: Workers, plan: Plan) -> None:
         """Writes down each candidate as it ends."""
         told = {
-            self.problem.identity(order.choices): value
-            for order, value in zip(orders, predicted, strict=True)
+            self.problem.identity(choices): value
+            for choices, value in zip(plan.candidates, plan.predicted, strict=True)
         }
-        for evaluation in workers.run(orders):
+        for evaluation in workers.run(self._missing(plan)):
             identity = self.problem.identity(evaluation.choices)
             self.journal.add(
                 dataclasses.replace(
-                    evaluation, round=number, stage=stage, predicted=told[identity]
+                    evaluation,
+                    round=plan.round,
+                    stage=plan.stage,
+                    predicted=told[identity],
                 )
             )
-
-    def _tell(self, progress: Callable[[Round], None] | None) -> None:
-        if progress is not None:
-            progress(self.rounds()[-1])
 
     def _evolved(
         self, known: Sequence[Choices], *, optimism: float | None = None

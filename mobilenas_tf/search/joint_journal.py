@@ -1,6 +1,8 @@
 """What is known of candidates, in a file: their accuracy after every epoch.
 
-No candidate is trained twice: candidates of equal networks and recipes are one.
+No candidate is trained twice: candidates of equal networks and recipes are one. What
+was decided to be trained is in a file beside it, before it is: a search that is stopped
+in a round ends that round, and takes the course that it would have taken.
 """
 
 from __future__ import annotations
@@ -15,6 +17,26 @@ from mobilenas_tf.search.joint_problem import JointProblem
 from mobilenas_tf.search.journal_file import append_row, read_rows
 
 WORKER_DIED = "its worker died"
+ROUNDS = "rounds.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A round that was decided on.
+
+    Attributes:
+        round: Its number, from 0.
+        stage: `first`, `coarse` or `fine`.
+        epochs: For which candidates are trained.
+        candidates: The best first.
+        predicted: Of each, if anything was.
+    """
+
+    round: int
+    stage: str
+    epochs: int
+    candidates: tuple[Choices, ...]
+    predicted: tuple[float | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +63,13 @@ class Evaluation:
 
 
 class EvaluationJournal:
-    """Evaluations in a file, a line each; see `journal_file`."""
+    """Evaluations in a file, a line each, and rounds in another; see `journal_file`."""
 
     def __init__(self, path: Path, problem: JointProblem, *, measure: str):
         """Reads the file if there is one.
 
         Args:
-            path: Of the file.
+            path: Of the file; the rounds are in `rounds.jsonl` beside it.
             problem: Whose candidates it holds.
             measure: How candidates are trained, in words.
 
@@ -67,12 +89,25 @@ class EvaluationJournal:
             # That a worker died is not the candidate's fault.
             if not evaluation.failed.startswith(WORKER_DIED):
                 self._keep(evaluation)
+        self.plans: list[Plan] = []
+        self._places: dict[Hashable, int] = {}  # of candidates in their rounds
+        for where, _, plan in read_rows(self._rounds, Plan, space=problem.name):
+            for choices in plan.candidates:
+                self._check_choices(choices, where)
+            self._keep_plan(plan)
 
-    def _check(self, evaluation: Evaluation, where: str) -> None:
+    @property
+    def _rounds(self) -> Path:
+        return self.path.with_name(ROUNDS)
+
+    def _check_choices(self, choices: Choices, where: str) -> None:
         try:
-            self.problem.check(evaluation.choices)
+            self.problem.check(choices)
         except ValueError as error:
             raise ValueError(f"{where} must be a candidate: {error}") from error
+
+    def _check(self, evaluation: Evaluation, where: str) -> None:
+        self._check_choices(evaluation.choices, where)
         is_told = evaluation.curve or evaluation.failed
         if not is_told or not all(0 <= value <= 1 for value in evaluation.curve):
             raise ValueError(
@@ -82,8 +117,14 @@ class EvaluationJournal:
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
-        """All that is known, a candidate once, in the order of the file."""
-        return tuple(self._evaluations.values())
+        """All that is known, a candidate once, in the order of the rounds.
+
+        It does not hang on who of several workers was first. What is of no round comes
+        before, in the order of the file.
+        """
+        known = self._evaluations.items()
+        ordered = sorted(known, key=lambda pair: self._places.get(pair[0], -1))
+        return tuple(evaluation for _, evaluation in ordered)
 
     def known(self, choices: Choices, *, epochs: int) -> Evaluation | None:
         """Returns a candidate's evaluation if it has so many epochs, or failed."""
@@ -100,6 +141,18 @@ class EvaluationJournal:
         }
         append_row(self.path, row)
         self._keep(evaluation)
+
+    def plan(self, plan: Plan) -> None:
+        """Writes a round down, before its candidates are trained."""
+        row = {"space": self.problem.name, **dataclasses.asdict(plan)}
+        append_row(self._rounds, row)
+        self._keep_plan(plan)
+
+    def _keep_plan(self, plan: Plan) -> None:
+        self.plans.append(plan)
+        for choices in plan.candidates:
+            identity = self.problem.identity(choices)
+            self._places.setdefault(identity, len(self._places))
 
     def _keep(self, evaluation: Evaluation) -> None:
         self._evaluations[self.problem.identity(evaluation.choices)] = evaluation

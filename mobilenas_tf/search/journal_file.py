@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mobilenas_tf.json_io import from_plain
 from mobilenas_tf.json_text import parse_json, shown
+from mobilenas_tf.whole_files import append_line
 
 T = TypeVar("T")
-_BLOCK = 4096  # bytes that are looked through at a time
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """Writes one more line, in the place of a last one that was not written whole."""
-    with path.open("ab+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(end - _BLOCK, 0)
-            file.seek(start)
-            whole = start + file.read(end - start).rfind(b"\n") + 1
-            if whole > start or not start:
-                file.truncate(whole)
-                break
-            end = start
-        file.write(json.dumps(row).encode() + b"\n")
+    append_line(path, json.dumps(row))
 
 
 def read_rows(path: Path, kind: type[T], *, space: str) -> Iterator[tuple[str, str, T]]:

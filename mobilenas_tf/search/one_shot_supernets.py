@@ -124,7 +124,7 @@ def train_supernet(
         run=run,
         phase="supernet",
         evaluate=evaluate,
-        checkpoint_every_epochs=training.checkpoint_every_epochs,
+        saving=training.saving,
         resizing=shrinking,
     )
     write_supernet(run.path, supernet, shrinking.space, config)
@@ -178,8 +178,7 @@ def write_supernet(
     folder: Path, supernet: OneShotSupernet, space: OneShotSpace, config: OneShotConfig
 ) -> None:
     """Writes a supernet's weights and what it is of, for further searches."""
-    arrays = {v.path: np.array(v) for v in supernet.trainable_variables}
-    write_arrays(folder / WEIGHTS, arrays)
+    write_arrays(folder / WEIGHTS, {v.path: v for v in supernet.trainable_variables})
     description = _Description(
         space.name, space.num_classes, config.has_shared_kernels, space.turned_off
     )

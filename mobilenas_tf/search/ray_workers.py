@@ -16,6 +16,7 @@ from typing import Any
 
 from absl import logging
 
+from mobilenas_tf.interruption import keep_handlers
 from mobilenas_tf.search.joint_journal import WORKER_DIED, Evaluation
 from mobilenas_tf.search.workers import Evaluate, Order
 
@@ -167,11 +168,12 @@ def ray_session(address: str | None) -> Iterator[None]:
         ) from error
     if address is not None:
         _check_answers(address)
-    ray.init(
-        address=address or "local",
-        log_to_driver=False,
-        logging_level=WARNING,
-    )
+    with keep_handlers():  # Ray's own leaves the process without a word
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=WARNING,
+        )
     try:
         yield
     finally:

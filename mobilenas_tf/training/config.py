@@ -222,6 +222,22 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SavingConfig:
+    """How often a run is saved.
+
+    Attributes:
+        every_epochs: Epochs between two checkpoints.
+        minutes: After which there is one within an epoch.
+        max_share: Of the run's time; where epochs are short, one is put off until
+            saving has taken no more.
+    """
+
+    every_epochs: int = 1
+    minutes: float = 10.0
+    max_share: float = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """The length of a training run and its regularisation."""
 
@@ -243,7 +259,17 @@ class TrainingConfig:
         "0.97 suits runs of a few thousand steps; papers with 100 times more use 0.99 "
         "to 0.999.",
     )
-    checkpoint_every_epochs: int = option(1, "Epochs between two checkpoints.")
+    checkpoint_every_epochs: int = option(
+        1,
+        "Epochs between two checkpoints; more where epochs take seconds, so that "
+        "saving takes 1 % of the time.",
+    )
+    checkpoint_minutes: float = option(
+        10.0,
+        "Minutes after which there is a checkpoint within an epoch, too; 0: after "
+        "every step.",
+        added_later=True,
+    )
     seed: int = option(0, "Seed of the initial weights and of dropout.")
 
     def __post_init__(self) -> None:
@@ -257,7 +283,14 @@ class TrainingConfig:
         ):
             value = getattr(self, field)
             require(0 <= value < 1, "in [0, 1)", field, value)
-        require(self.seed >= 0, "0 or more", "seed", self.seed)
+        for field in ("seed", "checkpoint_minutes"):
+            value = getattr(self, field)
+            require(value >= 0, "0 or more", field, value)
+
+    @property
+    def saving(self) -> SavingConfig:
+        """How often a run is saved."""
+        return SavingConfig(self.checkpoint_every_epochs, self.checkpoint_minutes)
 
 
 def check_warmup(optimizer: OptimizerConfig, training: TrainingConfig) -> None:

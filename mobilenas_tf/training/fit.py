@@ -61,7 +61,7 @@ def train_network(
         run=run,
         phase=phase,
         evaluate=evaluate,
-        checkpoint_every_epochs=training.checkpoint_every_epochs,
+        saving=training.saving,
     )
     network = trainer.network
     if trainer.optimizer.use_ema:

@@ -1,4 +1,4 @@
-"""One loop for every method: epochs, progress, metrics, checkpoints, going on.
+"""One loop for every method: epochs, progress, metrics, saving, going on.
 
 A trainer brings `train_step(batch)`, `metrics` and `checkpoint_items()`;
 what it learns is its own matter. Driving the compiled step here, rather than `fit`,
@@ -7,6 +7,8 @@ traces it once for a whole run.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -14,8 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 import tqdm
-from absl import logging
 
+from mobilenas_tf.interruption import HeldSignals, hold_signals
+from mobilenas_tf.training.checkpoints import Checkpoints, Position, disk_errors
+from mobilenas_tf.training.config import SavingConfig
 from mobilenas_tf.training.run_dir import RunDir
 
 Trainer = Any
@@ -60,13 +64,15 @@ def run_epochs(
     run: RunDir,
     phase: str,
     evaluate: Callable[[], dict[str, float]],
-    checkpoint_every_epochs: int = 1,
+    saving: SavingConfig | None = None,
     resizing: Resizing | None = None,
 ) -> dict[str, float]:
     """Trains for `epochs` epochs and returns the last row of metrics.
 
     After each epoch one row goes to `metrics.jsonl` and to TensorBoard. A run that
-    was stopped goes on behind its last checkpoint, with the rows after it dropped.
+    was stopped goes on behind its last checkpoint, perhaps within an epoch, with the
+    rows after it dropped, and ends like one that was not. Ctrl-C and SIGTERM are
+    answered behind the step that runs, or the evaluation: by saving.
 
     Args:
         trainer: A compiled trainer.
@@ -75,91 +81,103 @@ def run_epochs(
         run: Run folder.
         phase: Name of this part of the run in the metrics.
         evaluate: Called after each epoch; its figures join the row.
-        checkpoint_every_epochs: Epochs between two checkpoints; the last is written
-            in any case.
+        saving: How often checkpoints are written; the last one is in any case.
         resizing: What happens between epochs to a trainer whose variables change. The
             step is traced anew when they have.
 
     Raises:
         DivergedError: If the loss is no longer a finite number.
+        Interrupted: If a signal has ended the run, which is saved then.
+        OSError: If the disk is full; what was saved before stays.
     """
-    epoch_variable = tf.Variable(0, dtype=tf.int64, trainable=False)
-    row = _go_on(trainer, epoch_variable, run, resizing)
-    manager = _checkpoint_manager(trainer, epoch_variable, run)
+    checkpoints = Checkpoints(run.checkpoints_path, saving or SavingConfig())
+    start, row = _go_on(trainer, checkpoints, run, resizing)
     step = tf.function(trainer.train_step)
     writer = tf.summary.create_file_writer(str(run.tensorboard_path))
-    for epoch in range(int(epoch_variable), epochs):
-        started = time.monotonic()
-        for metric in trainer.metrics:
-            metric.reset_state()
-        title = f"{phase} {epoch + 1}/{epochs}"
-        figures = run_steps(step, train_epoch(epoch), title)
-        images_per_second = figures.pop("images") / (time.monotonic() - started)
-        row = {
-            "phase": phase,
-            "step": int(trainer.optimizer.iterations),
-            "epoch": epoch + 1,
-            "learning_rate": float(trainer.optimizer.learning_rate),
-            "images_per_second": images_per_second,
-            **figures,
-            **evaluate(),
-        }
-        run.append_metrics(row)
-        # Not absl's INFO, which TensorFlow fills with messages of its own.
-        tqdm.tqdm.write(f"{title}: {_summary(row)}")
-        _write_summary(writer, row)
-        epoch_variable.assign(epoch + 1)
-        if resizing is not None and resizing.after_epoch(epoch + 1):
-            manager = _checkpoint_manager(trainer, epoch_variable, run)
-            step = tf.function(trainer.train_step)
-        if (epoch + 1) % checkpoint_every_epochs == 0 or epoch + 1 == epochs:
-            manager.save(checkpoint_number=epoch + 1)
+    with hold_signals() as held:
+        saver = _Saver(trainer, checkpoints, held)
+        for epoch in range(start.epoch, epochs):
+            started = time.monotonic()
+            seen = start.batch if epoch == start.epoch else 0
+            if not seen:
+                for metric in trainer.metrics:
+                    metric.reset_state()
+            title = f"{phase} {epoch + 1}/{epochs}"
+            figures = run_steps(
+                step,
+                train_epoch(epoch).skip(seen),
+                title,
+                functools.partial(saver.within_epoch, epoch, seen),
+            )
+            images_per_second = figures.pop("images") / (time.monotonic() - started)
+            row = {
+                "phase": phase,
+                "step": int(trainer.optimizer.iterations),
+                "epoch": epoch + 1,
+                "learning_rate": float(trainer.optimizer.learning_rate),
+                "images_per_second": images_per_second,
+                # Of no step, if the last one was before the run was stopped.
+                **{each.name: float(each.result()) for each in trainer.metrics},
+                **figures,
+                **evaluate(),
+            }
+            run.append_metrics(row)
+            # Not absl's INFO, which TensorFlow fills with messages of its own.
+            tqdm.tqdm.write(f"{title}: {_summary(row)}")
+            with disk_errors(run.tensorboard_path):
+                _write_summary(writer, row)
+            if resizing is not None and resizing.after_epoch(epoch + 1):
+                step = tf.function(trainer.train_step)
+            saver.after_epoch(epoch + 1, is_last=epoch + 1 == epochs)
     writer.close()
     return row
 
 
-def _checkpoint_manager(
-    trainer: Trainer, epoch_variable: tf.Variable, run: RunDir
-) -> tf.train.CheckpointManager:
-    """Returns what saves the trainer's variables of this moment."""
-    checkpoint = tf.train.Checkpoint(
-        epoch=epoch_variable, metrics=trainer.metrics, **trainer.checkpoint_items()
-    )
-    return tf.train.CheckpointManager(
-        checkpoint, str(run.checkpoints_path), max_to_keep=2
-    )
+@dataclasses.dataclass(frozen=True)
+class _Saver:
+    """Saves a run when that is due, or when a signal came, which then ends the run."""
+
+    trainer: Trainer
+    checkpoints: Checkpoints
+    signals: HeldSignals
+
+    def within_epoch(self, epoch: int, seen: int, steps: int) -> None:
+        self._save(Position(epoch, seen + steps), self.checkpoints.is_due())
+
+    def after_epoch(self, epoch: int, *, is_last: bool) -> None:
+        is_due = is_last or self.checkpoints.is_due_after(epoch)
+        self._save(Position(epoch), is_due)
+
+    def _save(self, position: Position, is_due: bool) -> None:
+        if is_due or self.signals.number is not None:
+            self.checkpoints.save(position, _saved_items(self.trainer))
+        self.signals.answer(f"saved after {position}, where the same command goes on")
+
+
+def _saved_items(trainer: Trainer) -> dict[str, Any]:
+    # Keras' metrics are nothing to a checkpoint, their variables are.
+    metrics = [variable for each in trainer.metrics for variable in each.variables]
+    return {"metrics": metrics, **trainer.checkpoint_items()}
 
 
 def _go_on(
-    trainer: Trainer,
-    epoch_variable: tf.Variable,
-    run: RunDir,
-    resizing: Resizing | None,
-) -> dict[str, float]:
-    """Restores the newest checkpoint that reads; returns the last row up to it."""
-    manager = _checkpoint_manager(trainer, epoch_variable, run)
-    for path in reversed(manager.checkpoints):
+    trainer: Trainer, checkpoints: Checkpoints, run: RunDir, resizing: Resizing | None
+) -> tuple[Position, dict[str, float]]:
+    """Restores the newest checkpoint; returns where it is, and the last row there."""
+
+    def prepare(position: Position) -> dict[str, Any]:
         if resizing is not None:
-            resizing.restore(int(path.rsplit("-", 1)[1]))
-            manager = _checkpoint_manager(trainer, epoch_variable, run)
-        try:
-            manager.checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, ValueError, IndexError) as error:
-            logging.warning("Skipping the unreadable checkpoint %s: %s", path, error)
-            continue
-        epoch = int(epoch_variable)
-        rows = [row for row in run.read_metrics() if _epoch(row, run) <= epoch]
-        run.truncate_metrics_after(rows[-1]["step"] if rows else -1)
-        tqdm.tqdm.write(f"Going on after epoch {epoch} of {run.path}")
-        return dict(rows[-1]) if rows else {}
-    if manager.checkpoints:
-        raise ValueError(
-            f"{run.checkpoints_path} must hold a checkpoint that can be read; remove "
-            "the folder to start anew. Received: none of "
-            f"{len(manager.checkpoints)} can"
-        )
-    run.truncate_metrics_after(-1)
-    return {}
+            resizing.restore(position.epoch)
+        return _saved_items(trainer)
+
+    position = checkpoints.restore(prepare)
+    if position is None:
+        run.truncate_metrics_after(-1)
+        return Position(), {}
+    rows = [row for row in run.read_metrics() if _epoch(row, run) <= position.epoch]
+    run.truncate_metrics_after(rows[-1]["step"] if rows else -1)
+    tqdm.tqdm.write(f"Going on in {run.path} after {position}")
+    return position, dict(rows[-1]) if rows else {}
 
 
 def _epoch(row: Mapping[str, Any], run: RunDir) -> int:
@@ -173,9 +191,18 @@ def _epoch(row: Mapping[str, Any], run: RunDir) -> int:
 
 
 def run_steps(
-    step: Callable[[Any], dict[str, tf.Tensor]], batches: tf.data.Dataset, title: str
+    step: Callable[[Any], dict[str, tf.Tensor]],
+    batches: tf.data.Dataset,
+    title: str,
+    after_step: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
     """Takes a step on every batch; returns the last figures, and counts images.
+
+    Args:
+        step: Returns the figures so far.
+        batches: Images, and what is behind them.
+        title: Of the progress.
+        after_step: Called with the number of steps that were taken.
 
     Raises:
         DivergedError: If the loss is no longer a finite number.
@@ -184,12 +211,14 @@ def run_steps(
     images, shown = 0, 0.0
     # disable=None: no bar where the output is no terminal.
     with tqdm.tqdm(batches, desc=title, unit="step", leave=False, disable=None) as bar:
-        for batch in bar:
+        for count, batch in enumerate(bar, start=1):
             figures = step(batch)
             images += tf.nest.flatten(batch)[0].shape[0]
             if time.monotonic() - shown > _PROGRESS_INTERVAL:
                 shown = time.monotonic()
                 bar.set_postfix_str(_summary(_floats(figures)))
+            if after_step is not None:
+                after_step(count)
     result = _floats(figures)
     if not np.isfinite(result.get("loss", 0.0)):
         raise DivergedError(

@@ -20,13 +20,19 @@ from mobilenas_tf.json_io import (
     read_json,
     read_object,
     to_plain,
-    write_bytes_atomically,
     write_json,
 )
 from mobilenas_tf.json_text import parse_json, shown
 from mobilenas_tf.provenance import describe_provenance
+from mobilenas_tf.whole_files import (
+    append_line,
+    remove_leftovers,
+    write_bytes_atomically,
+)
 
 _ABSENT = object()
+# Options that decide when a run is saved, not what comes out.
+_WITHOUT_EFFECT = ("checkpoint_every_epochs", "checkpoint_minutes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +78,7 @@ class RunDir:
         """
         plain = {key: _finite(value) for key, value in row.items()}
         _check_row(plain, "row")
-        line = json.dumps(plain, allow_nan=False)
-        with self.metrics_path.open("ab") as file:
-            file.write(line.encode() + b"\n")
+        append_line(self.metrics_path, json.dumps(plain, allow_nan=False))
 
     def read_metrics(self) -> tuple[dict[str, Any], ...]:
         """Returns the rows so far; one that is only half written is left out.
@@ -108,7 +112,7 @@ def open_run_dir(
     Args:
         path: The folder; made if it is not there.
         config: Everything that decides the result, dataclasses by name. It must equal
-            that of the folder's earlier starts.
+            that of the folder's earlier starts, but for how often it is saved.
         command: The command line, e.g. `sys.argv`.
         resume: Whether a folder that holds a run already may be gone on with.
 
@@ -125,6 +129,7 @@ def open_run_dir(
                 f"path must be a new folder. Received: {run.path}, which holds a run"
             )
         _check_same_config(config_path, plain_config)
+        remove_leftovers(run.path)
         _rewrite_lines(run.metrics_path, _whole_lines(run.metrics_path))
     else:
         run.path.mkdir(parents=True, exist_ok=True)
@@ -171,6 +176,8 @@ def _check_row(row: Any, where: str) -> None:
 def _check_same_config(config_path: Path, config: Any) -> None:
     there, here = _leaves(read_json(config_path)), _leaves(config)
     for key in (*there, *here):
+        if key.rpartition("/")[2] in _WITHOUT_EFFECT:
+            continue
         before, now = there.get(key, _ABSENT), here.get(key, _ABSENT)
         if before != now:
             raise ValueError(

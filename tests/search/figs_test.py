@@ -30,7 +30,15 @@ SMALLEST = network_cost(SPACE.resolve(SPACE.smallest()))
 
 
 def search(
-    path, budget, *, space=SPACE, data=None, epochs=EPOCHS, table=None, **options
+    path,
+    budget,
+    *,
+    space=SPACE,
+    data=None,
+    epochs=EPOCHS,
+    table=None,
+    checkpoint_minutes=10.0,
+    **options,
 ):
     data = data or colour_data(num_train=128)
     return search_figs(
@@ -42,7 +50,10 @@ def search(
         budget=width_budget(space, budget, table),
         optimizer=OptimizerConfig(learning_rate=0.5),
         training=TrainingConfig(
-            epochs=epochs, dropout_rate=0.0, batch_norm_momentum=0.8
+            epochs=epochs,
+            dropout_rate=0.0,
+            batch_norm_momentum=0.8,
+            checkpoint_minutes=checkpoint_minutes,
         ),
     )
 
@@ -275,7 +286,14 @@ def test_a_killed_search_goes_on_across_a_cut(tmp_path):
     for event in (events[0], events[-1]):
         dying = Dying(data, event["epoch"])
         with pytest.raises(Killed):
-            search(tmp_path / "killed", budget, data=dying, **options)
+            # Saved after every step: the cut is behind it, and in a checkpoint.
+            search(
+                tmp_path / "killed",
+                budget,
+                data=dying,
+                checkpoint_minutes=0.0,
+                **options,
+            )
     again = search(tmp_path / "killed", budget, data=data, **options)
     assert again.architecture == whole.architecture
     for ours, theirs in zip(

@@ -4,7 +4,12 @@ from pathlib import Path
 import pytest
 
 from mobilenas_tf.decisions import choices_at
-from mobilenas_tf.search.joint_journal import WORKER_DIED, Evaluation, EvaluationJournal
+from mobilenas_tf.search.joint_journal import (
+    WORKER_DIED,
+    Evaluation,
+    EvaluationJournal,
+    Plan,
+)
 from tests.small_joint_problem import small_joint_problem
 
 PROBLEM = small_joint_problem()
@@ -43,6 +48,29 @@ def test_a_failed_candidate_is_known_whatever_its_epochs(tmp_path: Path):
 def test_that_a_worker_died_is_not_held_against_a_candidate(tmp_path: Path):
     open_journal(tmp_path).add(Evaluation(CHOICES, (), f"{WORKER_DIED} 3 times"))
     assert open_journal(tmp_path).known(CHOICES, epochs=1) is None
+
+
+def test_evaluations_stand_in_the_order_of_the_rounds(tmp_path: Path):
+    journal = open_journal(tmp_path)
+    first, second, third = (
+        choices_at(PROBLEM.decisions, [at] * 6) for at in (0.1, 0.5, 0.9)
+    )
+    plan = Plan(0, "first", 2, (first, second), (None, 0.5))
+    journal.plan(plan)
+    for choices in (third, second, first):  # one of no round, then the workers' order
+        journal.add(Evaluation(choices, (0.5,)))
+    for known in (journal, open_journal(tmp_path)):
+        assert [e.choices for e in known.evaluations] == [third, first, second]
+        assert known.plans == [plan]
+
+
+def test_a_round_with_a_candidate_that_is_none_is_refused(tmp_path: Path):
+    bad = {**CHOICES, "depth": 9}
+    open_journal(tmp_path).plan(Plan(0, "first", 2, (CHOICES,), (None,)))
+    path = tmp_path / "rounds.jsonl"
+    path.write_text(path.read_text().replace(json.dumps(CHOICES), json.dumps(bad)))
+    with pytest.raises(ValueError, match="rounds.jsonl, line 1, must be a candidate"):
+        open_journal(tmp_path)
 
 
 @pytest.mark.parametrize("whole", [0, 1, 60])  # 60 rows are more than a block

@@ -103,26 +103,39 @@ def test_effects_name_the_setting_that_matters_and_its_best_value(ended):
     assert rows["recipe/learning_rate"]["effect"] < 0.05  # it does nothing here
 
 
-def test_a_killed_search_goes_on_and_loses_nothing(tmp_path: Path):
-    workers, left = Counting(), [17]
+def dies_after(count: int):
+    """Returns what evaluates so many candidates, and then does not survive."""
+    left = [count]
 
-    def dies(order: Order) -> Evaluation:
-        left[0] -= 1
+    def work(order: Order) -> Evaluation:
         if not left[0]:
             raise KeyboardInterrupt
+        left[0] -= 1
         return evaluate(order)
 
-    with pytest.raises(KeyboardInterrupt):
-        search(tmp_path).run(InProcess(dies))
-    again = search(tmp_path)
+    return work
+
+
+def test_a_killed_search_takes_the_course_of_one_that_was_not(ended, tmp_path: Path):
+    for count in (5, 11):  # within the first round, and after 16 within the second
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path).run(InProcess(dies_after(count)))
+    again, workers = search(tmp_path), Counting()
     assert again.trained == 16
     again.run(workers)
     assert len(workers.orders) == CONFIG.evaluations - 16
-    assert again.trained == CONFIG.evaluations
-    rounds = again.rounds()
-    assert [row.number for row in rounds] == list(range(len(rounds)))
-    assert [len(row.candidates) for row in rounds] == [12, 4, 7, 7, 7, 3]
-    assert search(tmp_path).rounds() == rounds
+    assert again.rounds() == ended[0].rounds()
+    assert again.ask() == ended[0].ask()
+
+
+def test_workers_that_end_in_another_order_change_nothing(ended, tmp_path: Path):
+    class Backwards(InProcess):
+        def run(self, orders):
+            return super().run(orders[::-1])
+
+    done = search(tmp_path)
+    done.run(Backwards(evaluate))
+    assert done.rounds() == ended[0].rounds()
 
 
 def test_candidates_that_fail_are_recorded_and_avoided(tmp_path: Path):

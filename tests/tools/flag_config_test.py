@@ -274,7 +274,10 @@ BINARY = '''
 """A binary that fails as its flag says."""
 import dataclasses
 import errno
+import os
+import signal
 from absl import flags
+from mobilenas_tf.interruption import Interrupted
 from tools.flag_config import config_from_flags, define_flags, run
 
 @dataclasses.dataclass(frozen=True)
@@ -296,8 +299,10 @@ def main() -> None:
         raise KeyError("ours")
     if config.kind == "network":
         raise ConnectionError("the weights could not be loaded")
-    if config.kind == "interrupt":
-        raise KeyboardInterrupt
+    if config.kind in ("SIGINT", "SIGTERM"):
+        os.kill(os.getpid(), signal.Signals[config.kind])
+    if config.kind == "saved":
+        raise Interrupted(signal.SIGTERM, "saved after epoch 3")
     print("done", config.max_macs)
 
 define_flags(Config)
@@ -357,9 +362,27 @@ def test_our_own_mistake_keeps_its_stack_trace(
     assert "Traceback" in result.stderr
 
 
-def test_an_interrupt_has_the_shells_status(tmp_path: Path) -> None:
-    result = _run_binary(tmp_path, "--kind=interrupt")
-    assert (result.returncode, result.stderr) == (130, "interrupted\n")
+@pytest.mark.parametrize(
+    ("kind", "status", "sentence"),
+    [
+        (
+            "SIGINT",
+            130,
+            "by SIGINT; what was written stays, and the same command goes on from it",
+        ),
+        (
+            "SIGTERM",
+            143,
+            "by SIGTERM; what was written stays, and the same command goes on from it",
+        ),
+        ("saved", 143, "by SIGTERM; saved after epoch 3"),
+    ],
+)
+def test_an_interrupt_has_the_shells_status_and_a_sentence(
+    tmp_path: Path, kind: str, status: int, sentence: str
+) -> None:
+    result = _run_binary(tmp_path, f"--kind={kind}")
+    assert (result.returncode, result.stderr) == (status, f"interrupted {sentence}\n")
 
 
 def test_help_lists_the_binarys_flags(tmp_path: Path) -> None:

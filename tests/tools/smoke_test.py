@@ -105,7 +105,7 @@ def test_the_same_search_again_does_not_search_again(
     before = [path.read_bytes() for path in files]
     again = _search(root)
     assert again.result == search.result
-    assert "Going on after epoch 1 of search" in again.stdout
+    assert "Going on in search after epoch 1" in again.stdout
     assert [path.read_bytes() for path in files] == before
 
 
@@ -141,7 +141,7 @@ def test_the_same_training_again_does_not_train_again(
     metrics = (root / "train" / "metrics.jsonl").read_bytes()
     again = _train(root, "train")
     assert again.result == train.result
-    assert "Going on after epoch 1 of train" in again.stdout
+    assert "Going on in train after epoch 1" in again.stdout
     assert (root / "train" / "metrics.jsonl").read_bytes() == metrics
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from mobilenas_tf.json_io import from_plain, to_plain
 from mobilenas_tf.training.config import (
     AugmentationConfig,
     DataConfig,
@@ -60,8 +61,22 @@ def test_every_option_has_a_default_and_a_help_text(config):
         (TrainingConfig, {"epochs": 0}, "epochs must be at least 1"),
         (TrainingConfig, {"dropout_rate": 1.0}, r"dropout_rate must be in \[0, 1\)"),
         (TrainingConfig, {"seed": -1}, "seed must be 0 or more"),
+        (
+            TrainingConfig,
+            {"checkpoint_minutes": -1.0},
+            "checkpoint_minutes must be 0 or more",
+        ),
     ],
 )
 def test_a_bad_option_is_named(config, options, words):
     with pytest.raises(ValueError, match=words):
         config(**options)
+
+
+def test_the_config_of_an_older_run_may_lack_what_was_added_later():
+    older = to_plain(TrainingConfig(epochs=3))
+    del older["checkpoint_minutes"]
+    assert from_plain(TrainingConfig, older, "config.json") == TrainingConfig(epochs=3)
+    del older["seed"]
+    with pytest.raises(ValueError, match="config.json must have the key 'seed'"):
+        from_plain(TrainingConfig, older, "config.json")

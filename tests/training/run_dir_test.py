@@ -77,6 +77,23 @@ def test_another_config_is_refused_by_the_key_that_differs(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_how_often_a_run_is_saved_may_change(tmp_path: Path) -> None:
+    older = {"training": {"epochs": 3, "checkpoint_every_epochs": 1}}
+    _open(tmp_path, older)
+    now = {"checkpoint_every_epochs": 2, "checkpoint_minutes": 5.0}
+    _open(tmp_path, {"training": {"epochs": 3, **now}})
+    with pytest.raises(ValueError, match="training/epochs must be as in"):
+        _open(tmp_path, {"training": {"epochs": 4, **now}})
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    _open(tmp_path)
+    leftover = tmp_path / ".0123456789abcdef.report.html"
+    leftover.write_text("half")
+    _open(tmp_path)
+    assert not leftover.exists()
+
+
 def test_a_run_is_not_gone_on_with_unless_asked(tmp_path: Path) -> None:
     _open(tmp_path, resume=False)
     with pytest.raises(FileExistsError, match="path must be a new folder.*holds a run"):
