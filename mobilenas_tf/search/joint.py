@@ -11,7 +11,7 @@ predictions are optimistic by a share of the ensemble's spread.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,19 +97,30 @@ class JointSearch:
         self._learned = 0  # candidates
 
     def run(
-        self, workers: Workers, progress: Callable[[Round], None] | None = None
+        self,
+        workers: Workers,
+        *,
+        on_round: Callable[[Round], None] = lambda _: None,
+        on_evaluation: Callable[[Evaluation], None] = lambda _: None,
     ) -> None:
         """Trains candidates until there are as many as were asked for.
 
         The first round trains for the whole schedule; from it follows at which epoch
         later ones stop (`stop_epoch`). It ends early where the space has no more.
+
+        Args:
+            workers: Who trains.
+            on_round: Is told of each round that has ended.
+            on_evaluation: Is told of each candidate, once it is written down.
         """
         first = self.pool[: self.config.first_round]
         missing = [c for c in first if not self.journal.known(c, epochs=self.epochs)]
         if missing:
             orders = [Order(choices, self.epochs) for choices in missing]
-            self._train(workers, orders, 0, "first", [None] * len(orders))
-            self._tell(progress)
+            told = [None] * len(orders)
+            for each in self._train(workers, orders, 0, "first", told):
+                on_evaluation(each)
+            on_round(self.rounds()[-1])
         while (left := self.config.evaluations - self.trained) > 0:
             share = self.trained / self.config.evaluations
             stages = (
@@ -123,8 +134,9 @@ class JointSearch:
                 return  # the space has no more candidates
             orders = [Order(choices, self.stop_epoch) for choices in chosen]
             number = 1 + max(each.round for each in self.journal.evaluations)
-            self._train(workers, orders, number, stage, predicted)
-            self._tell(progress)
+            for each in self._train(workers, orders, number, stage, predicted):
+                on_evaluation(each)
+            on_round(self.rounds()[-1])
 
     @property
     def trained(self) -> int:
@@ -310,23 +322,19 @@ class JointSearch:
         number: int,
         stage: str,
         predicted: Sequence[float | None],
-    ) -> None:
-        """Writes down each candidate as it ends."""
+    ) -> Iterator[Evaluation]:
+        """Writes down each candidate as it ends, and gives it."""
         told = {
             self.problem.identity(order.choices): value
             for order, value in zip(orders, predicted, strict=True)
         }
         for evaluation in workers.run(orders):
             identity = self.problem.identity(evaluation.choices)
-            self.journal.add(
-                dataclasses.replace(
-                    evaluation, round=number, stage=stage, predicted=told[identity]
-                )
+            evaluation = dataclasses.replace(
+                evaluation, round=number, stage=stage, predicted=told[identity]
             )
-
-    def _tell(self, progress: Callable[[Round], None] | None) -> None:
-        if progress is not None:
-            progress(self.rounds()[-1])
+            self.journal.add(evaluation)
+            yield evaluation
 
     def _evolved(
         self, known: Sequence[Choices], *, optimism: float | None = None
