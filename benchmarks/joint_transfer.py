@@ -45,7 +45,7 @@ _IMAGES = flags.DEFINE_integer("max_train_images", 4000, "Of the classifiers.", 
 _EPOCHS = flags.DEFINE_integer("epochs", 8, "Of each classifier.", 1)
 _MACS = flags.DEFINE_float("max_macs", 3e6, "Budget of each classifier.")
 _SCENES = flags.DEFINE_integer("max_train_scenes", None, "Of the detector.", 1)
-_DETECTOR_EPOCHS = flags.DEFINE_integer("detector_epochs", 8, "Of the detector.", 1)
+_DETECTOR_EPOCHS = flags.DEFINE_integer("detector_epochs", 8, "Of the detector.", 2)
 _DETECTOR_MACS = flags.DEFINE_float(
     "max_detector_macs", 10e6, "Budget of the detector's backbone as a classifier."
 )

@@ -18,9 +18,9 @@ import contextlib
 import dataclasses
 import functools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -102,6 +102,7 @@ def main() -> None:
         )
     if source:
         EvaluationJournal(source / JOURNAL, problem, measure=shared.measure)
+    parts = to_plain({"search": config, **settings.run_config()})
     with _workers(space, shared, is_idle=bool(source)) as workers:
         run = open_run_dir(
             run_flags.workdir(),
@@ -110,12 +111,7 @@ def main() -> None:
                 "budget": budget_config,
                 "latency_table": table,
                 "fine_only": str(source) if source else None,
-                **{
-                    name: {key: value for key, value in part.items() if key not in OPEN}
-                    for name, part in to_plain(
-                        {"search": config, **settings.run_config()}
-                    ).items()
-                },
+                **{name: _settled(part) for name, part in parts.items()},
             },
             command=run_flags.command(),
         )
@@ -136,10 +132,12 @@ def main() -> None:
         )
 
         def tell_of_candidate(done: Evaluation) -> None:
-            reached = f"{done.curve[-1]:.1%}" if not done.failed else done.failed
+            result = done.failed or (
+                f"{done.curve[-1]:.1%} after epoch {len(done.curve)}"
+            )
             tqdm.tqdm.write(
-                f"candidate {search.trained}/{config.evaluations}: {reached} after "
-                f"{len(done.curve)} epochs, {done.seconds:.0f} s"
+                f"candidate {search.trained}/{config.evaluations}: {result} "
+                f"({done.seconds:.0f} s)"
             )
 
         def tell_of_round(done: Round) -> None:
@@ -180,6 +178,10 @@ def main() -> None:
         f"Found a network ({costs}) and a recipe ({recipe.optimizer}), {told}: "
         f"{run.path}, {report}",
     )
+
+
+def _settled(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name not in OPEN}
 
 
 @contextlib.contextmanager

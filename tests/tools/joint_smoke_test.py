@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def test_it_leaves_network_recipe_and_report(root: Path, first: Answer) -> None:
     assert open_recipe(root / "first").optimizer in ("sgd", "rmsprop", "adamw")
     assert first.result["trained"] == 5
     assert "The joint search" in (root / "first" / "report.html").read_text()
+
+
+def test_it_goes_on_with_more_evaluations(root: Path, first: Answer) -> None:
+    shutil.copytree(root / "first", root / "more")
+    more = run_binary(
+        root, *SEARCH, "--max_macs=6e5", "--evaluations=6", "--workdir=more"
+    )
+    assert more.result["trained"] == 6
+    assert "5 are known" in more.stdout and "candidate 6/6: " in more.stdout
+    journals = [
+        (root / run / "evaluations.jsonl").read_text() for run in ("first", "more")
+    ]
+    assert journals[1].startswith(journals[0])
 
 
 def test_it_is_asked_again_without_training(root: Path, first: Answer) -> None:
