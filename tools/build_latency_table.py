@@ -6,9 +6,10 @@ Example:
   python -m tools.build_latency_table --space=fbnet --device=adb \
       --benchmark_binary=benchmark_model --output=phone_int8.json
 
-In a space of operators the parts are whole blocks, in a space of widths (figs_...) its
-operators at 8, 16, 32, 64 ... channels. Only entries that the table lacks are measured;
-a build that was stopped goes on when the same command is started again.
+In a space of operators the parts are whole blocks, in one of channel counts (figs_...,
+one_shot_..., fbnet_v3...) its operators at 8, 16, 32, 64 ... channels. Only entries
+that the table lacks are measured; a build that was stopped goes on when the same
+command is started again.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -30,6 +30,7 @@ from mobilenas_tf.training.config import TrainingConfig
 from mobilenas_tf.training.recipe import Recipe
 from mobilenas_tf.whole_files import write_bytes_atomically
 from tools import flag_config, run_flags
+from tools.latency_flags import define_latency_table, latency_table
 from tools.search_flags import define_search, search_from_flags
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 SEARCH_TRAINING = TrainingConfig(epochs=10, batch_norm_momentum=0.9)
 # What the recipe decides, and what not every optimizer has.
 RECIPE = (*(field.name for field in dataclasses.fields(Recipe)), "nesterov")
+# What a run's configuration does not say: candidates differ in it, or it may grow when
+# the run is started again.
+OPEN = (*RECIPE, "image_size_px", "evaluations")
 
 
 def main() -> None:
@@ -59,10 +63,17 @@ def main() -> None:
     flag_config.import_tensorflow()
     import tqdm
 
+    from mobilenas_tf.costs.latency_table import required_table
+    from mobilenas_tf.json_io import to_plain
+    from mobilenas_tf.reporting.number_format import (
+        COST_NAMES,
+        format_budgets,
+        format_value,
+    )
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.search.candidate_training import CandidateSettings, joint_problem
     from mobilenas_tf.search.joint import JointSearch, Round
-    from mobilenas_tf.search.joint_journal import EvaluationJournal
+    from mobilenas_tf.search.joint_journal import Evaluation, EvaluationJournal
     from mobilenas_tf.search.joint_problem import Limits
     from mobilenas_tf.search.joint_result import (
         JOURNAL,
@@ -79,7 +90,10 @@ def main() -> None:
     data = load_classification_data(settings.data, settings.augmentation)
     space = named_joint_space(config.space, num_classes=data.num_classes)
     del data
-    problem, budgets = joint_problem(space), budget_config.budgets
+    budgets, table = budget_config.budgets, latency_table(config.space)
+    if "ms" in budgets:
+        required_table(table, space.name)
+    problem = joint_problem(space, table)
     Limits(problem, budgets).cheapest  # noqa: B018  # an error before anything is made
     if source and not (source / JOURNAL).exists():
         raise FileNotFoundError(
@@ -88,42 +102,56 @@ def main() -> None:
         )
     if source:
         EvaluationJournal(source / JOURNAL, problem, measure=shared.measure)
+    parts = to_plain({"search": config, **settings.run_config()})
     with _workers(space, shared, is_idle=bool(source)) as workers:
         run = open_run_dir(
             run_flags.workdir(),
             config={
                 "tool": "search_joint",
-                "search": config,
                 "budget": budget_config,
+                "latency_table": table,
                 "fine_only": str(source) if source else None,
-                **settings.run_config(),
+                **{name: _settled(part) for name, part in parts.items()},
             },
             command=run_flags.command(),
         )
         if source:
             write_bytes_atomically(run.path / JOURNAL, (source / JOURNAL).read_bytes())
+        journal = EvaluationJournal(run.path / JOURNAL, problem, measure=shared.measure)
+        print(
+            f"Drawing {config.pool:,} candidates within {format_budgets(budgets)}; "
+            f"{len(journal.evaluations)} are known."
+        )
         search = JointSearch(
             problem,
             budgets,
-            EvaluationJournal(run.path / JOURNAL, problem, measure=shared.measure),
+            journal,
             config=config,
             epochs=settings.training.epochs,
             seed=settings.training.seed,
         )
 
-        def note(done: Round) -> None:
+        def tell_of_candidate(done: Evaluation) -> None:
+            result = done.failed or (
+                f"{done.curve[-1]:.1%} after epoch {len(done.curve)}"
+            )
+            tqdm.tqdm.write(
+                f"candidate {search.trained}/{config.evaluations}: {result} "
+                f"({done.seconds:.0f} s)"
+            )
+
+        def tell_of_round(done: Round) -> None:
             reached = [value for value in done.accuracies if value is not None]
             best = f"best of the round {max(reached):.1%}" if reached else "all failed"
             tqdm.tqdm.write(
-                f"round {done.number} ({done.stage}): {search.trained}/"
-                f"{config.evaluations} candidates, {best} after epoch "
-                f"{search.stop_epoch}"
+                f"round {done.number} ({done.stage}): {len(done.candidates)} "
+                f"candidates, {best} after epoch {search.stop_epoch}"
             )
 
         if workers is None:
             best = search.ask()
         else:
-            search.run(workers, note)
+            search.run(workers, on_round=tell_of_round, on_evaluation=tell_of_candidate)
             best = search.front(next(iter(budgets)))[-1]
     architecture, recipe = write_found(run, space, best)
     write_joint(run, search, best)
@@ -134,6 +162,10 @@ def main() -> None:
         else f"{best.accuracy:.1%} of the validation images after epoch "
         f"{search.stop_epoch}"
     )
+    costs = ", ".join(
+        f"{format_value(metric, value)} {COST_NAMES[metric]}"
+        for metric, value in best.costs.items()
+    )
     run_flags.finish(
         {
             "name": architecture.name,
@@ -143,9 +175,13 @@ def main() -> None:
             "trained": search.trained,
             "architecture": str(run.architecture_path),
         },
-        f"Found a network of {best.costs['macs'] / 1e6:.3f} M multiply-adds and a "
-        f"recipe ({recipe.optimizer}), {told}: {run.path}, {report}",
+        f"Found a network ({costs}) and a recipe ({recipe.optimizer}), {told}: "
+        f"{run.path}, {report}",
     )
+
+
+def _settled(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name not in OPEN}
 
 
 @contextlib.contextmanager
@@ -184,6 +220,7 @@ flags.DEFINE_string(
     None,
     "workers=ray: HOST:PORT of a cluster's head; by default Ray starts here.",
 )
+define_latency_table("for --max_ms, and what the predictor learns by.")
 flag_config.define_flags(JointConfig)
 flag_config.define_flags(JointBudgetConfig)
 define_search(SEARCH_TRAINING, leave_out=RECIPE)

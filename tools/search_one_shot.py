@@ -58,7 +58,7 @@ def main() -> None:
     data = load_classification_data(settings.data, settings.augmentation)
     space = named_one_shot_space(config.space, num_classes=data.num_classes)
     table = latency_table(config.space)
-    budgets = one_shot_budgets(budget_config, table)
+    budgets = one_shot_budgets(budget_config, table, space=config.space)
     for metric, (low, high) in check_reachable(space, budgets).items():
         print(
             f"Networks of {space.name} cost {format_value(metric, low)} to "

@@ -119,7 +119,8 @@ class LatencyTable:
                 f"the latency table of {self.space} must have the entry {key!r}; "
                 "measure it with python -m tools.build_latency_table "
                 f"--space={self.space} --precision={conditions.precision} "
-                f"--num_threads={conditions.num_threads}. It is missing"
+                f"--num_threads={conditions.num_threads} and the data's --num_classes. "
+                "It is missing"
             )
         return self.entries[key].median_ms
 
@@ -156,6 +157,20 @@ def read_latency_table(path: Path) -> LatencyTable:
     fields = [field.name for field in dataclasses.fields(LatencyTable)]
     document = read_document(path, version=SCHEMA_VERSION, keys=fields)
     return from_plain(LatencyTable, document, str(path))
+
+
+def required_table(table: LatencyTable | None, space: str) -> LatencyTable:
+    """Returns the table that a budget in milliseconds needs in a named space.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if table is None:
+        raise ValueError(
+            "latency_table must be given with max_ms; python -m "
+            f"tools.build_latency_table --space={space} measures one. Received: none"
+        )
+    return table
 
 
 def check_conditions(path: Path, table: LatencyTable, wanted: Conditions) -> None:

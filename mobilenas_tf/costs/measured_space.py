@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -15,11 +16,15 @@ from mobilenas_tf.costs.latency_table import LatencyTable
 from mobilenas_tf.costs.network import layer_costs
 from mobilenas_tf.costs.space_cost import genotype_cost
 from mobilenas_tf.costs.width_latency import (
-    network_latency_ms,
+    network_latency,
     network_width_parts,
     width_latency,
     width_parts,
 )
+from mobilenas_tf.decisions import Options, Value, choices_at
+from mobilenas_tf.joint_space import JointSpace
+from mobilenas_tf.joint_spaces import SPACES as JOINT_SPACES
+from mobilenas_tf.joint_spaces import named_joint_space
 from mobilenas_tf.names import lookup
 from mobilenas_tf.one_shot_space import OneShotSpace
 from mobilenas_tf.one_shot_spaces import SPACES as ONE_SHOT_SPACES
@@ -31,7 +36,7 @@ from mobilenas_tf.spec import Architecture
 from mobilenas_tf.zoo import ZOO, zoo_architecture
 
 # Spaces whose tables have operators, at some widths, instead of blocks.
-_OF_OPERATORS = (*WIDTH_TABLES, *ONE_SHOT_SPACES)
+_OF_OPERATORS = (*WIDTH_TABLES, *ONE_SHOT_SPACES, *JOINT_SPACES)
 # Spaces of bit widths are not among them: what is measured are int8 or float kernels.
 SPACES = (
     *(name for name in BLOCK_TABLES if not name.startswith("bits_")),
@@ -72,6 +77,8 @@ def measured_space(name: str, *, num_classes: int) -> MeasuredSpace:
         return _of_operators(named_block_space(name, num_classes=num_classes))
     if name in ONE_SHOT_SPACES:
         return _of_one_shot(named_one_shot_space(name, num_classes=num_classes))
+    if name in JOINT_SPACES:
+        return _of_joint(named_joint_space(name, num_classes=num_classes))
     if name in ZOO:
         return _of_network(zoo_architecture(name, num_classes=num_classes))
     lookup("space", name, dict.fromkeys((*SPACES, *ZOO)))
@@ -92,7 +99,7 @@ def _of_one_shot(space: OneShotSpace) -> MeasuredSpace:
     def sample(rng: np.random.Generator) -> PredictedNetwork:
         architecture = space.resolve(space.sample(rng))
         return PredictedNetwork(
-            architecture, lambda table: network_latency_ms(architecture, table)
+            architecture, lambda table: network_latency(table)(architecture)
         )
 
     # The widest network, with one operation wherever it may stand; and the same space
@@ -112,6 +119,45 @@ def _of_one_shot(space: OneShotSpace) -> MeasuredSpace:
     gated = named_space(space.name, num_classes=space.num_classes)
     parts = {**network_width_parts(networks), **width_parts(gated)}
     return MeasuredSpace(space.name, parts, sample)
+
+
+def _of_joint(space: JointSpace) -> MeasuredSpace:
+    def sample(rng: np.random.Generator) -> PredictedNetwork:
+        shares = rng.random(len(space.decisions))
+        architecture = space.resolve(choices_at(space.decisions, shares.tolist()))
+        return PredictedNetwork(
+            architecture, lambda table: network_latency(table)(architecture)
+        )
+
+    # The widest network of every resolution, with each kernel, squeeze-excite and
+    # activation wherever it may stand.
+    values = {each.path: each.values for each in space.all_decisions}
+    options = {"resolution": dict.fromkeys(values["resolution"])}
+    for decision in space.all_decisions:
+        if isinstance(decision, Options):
+            known = options.setdefault(_kind(decision.path), {})
+            known.update(dict.fromkeys(decision.values))
+
+    def widest(chosen: Mapping[str, Value]) -> Architecture:
+        return space.resolve(
+            {
+                path: chosen[_kind(path)]
+                if chosen.get(_kind(path)) in possible
+                else possible[-1]
+                for path, possible in values.items()
+            }
+        )
+
+    networks = [
+        widest(dict(zip(options, combination, strict=True)))
+        for combination in itertools.product(*options.values())
+    ]
+    return MeasuredSpace(space.name, network_width_parts(networks), sample)
+
+
+def _kind(path: str) -> str:
+    """Returns what a decision is about: a stage's kernels are all of one kind."""
+    return path.rpartition("/")[2].removeprefix("first_")
 
 
 def _of_network(architecture: Architecture) -> MeasuredSpace:
@@ -143,7 +189,7 @@ def predicted_ms(architecture: Architecture, table: LatencyTable) -> float:
         ValueError: If the table lacks a part of it.
     """
     if table.space in _OF_OPERATORS:
-        return network_latency_ms(architecture, table)
+        return network_latency(table)(architecture)
     return float(table.network_ms(architecture))
 
 

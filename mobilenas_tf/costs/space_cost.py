@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mobilenas_tf.costs.latency_table import LatencyTable
+from mobilenas_tf.costs.latency_table import LatencyTable, required_table
 from mobilenas_tf.costs.network import cost_function
 from mobilenas_tf.costs.ops import Count
 from mobilenas_tf.costs.width_latency import width_latency
@@ -29,13 +29,7 @@ def space_cost(
     """
     if metric != "ms":
         return cost_function(space.supernet, metric)
-    if table is None:
-        raise ValueError(
-            "latency_table must be given with max_ms; python -m "
-            f"tools.build_latency_table --space={space.name} measures one. "
-            "Received: none"
-        )
-    return width_latency(space, table)
+    return width_latency(space, required_table(table, space.name))
 
 
 def genotype_cost(space: SearchSpace, cost: CostFunction, genotype: Genotype) -> float:

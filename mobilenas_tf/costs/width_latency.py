@@ -77,16 +77,23 @@ def width_latency(
     return latency_ms
 
 
-def network_latency_ms(architecture: Architecture, table: LatencyTable) -> float:
-    """Returns the latency of a network by the operators of a space that it is in.
+def network_latency(table: LatencyTable) -> Callable[[Architecture], float]:
+    """Returns `network -> ms`, by the operators of a space that the network is in.
 
-    Raises:
-        ValueError: If the table lacks an operator.
+    Operators are remembered: a search asks for thousands of networks that share them.
+    The function raises a ValueError if the table lacks an operator.
     """
-    total = table.call_ms
-    for operator in _all_open(architecture):
-        total += float(_surface(operator, table)({}))
-    return table.calibrated(total)
+    known: dict[PlacedOperator, float] = {}
+
+    def latency_ms(architecture: Architecture) -> float:
+        total = table.call_ms
+        for operator in _all_open(architecture):
+            if operator not in known:
+                known[operator] = float(_surface(operator, table)({}))
+            total += known[operator]
+        return table.calibrated(total)
+
+    return latency_ms
 
 
 def operator_parts(architecture: Architecture) -> tuple[Part, ...]:

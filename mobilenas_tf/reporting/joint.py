@@ -24,6 +24,7 @@ def joint_section(document: Joint) -> str:
     """Returns what `joint.json` holds."""
     return (
         element("p", None, escape(_sentence(document)))
+        + _recipe(document)
         + (_front(document) if document["front"] else "")
         + _rounds(document["rounds"])
         + _effects(document["effects"])
@@ -40,12 +41,29 @@ def _sentence(document: Joint) -> str:
     )
     if document["failed"]:
         sentence += f" {document['failed']} failed."
-    if document["best"]["accuracy"] is None:
-        sentence += (
+    best = document["best"]
+    if best["accuracy"] is None:
+        return sentence + (
             " The network of this run was not trained: it is what the predictor puts "
-            f"first, at {100 * document['best']['predicted']:.1f} %."
+            f"first, at {100 * best['predicted']:.1f} %."
         )
-    return sentence
+    return sentence + (
+        f" The network and the recipe of this run reach {100 * best['accuracy']:.1f} %."
+    )
+
+
+def _recipe(document: Mapping[str, Any]) -> str:
+    found, default = document["recipe"], document["default_recipe"]
+    rows = [
+        {"setting": name.replace("_", " "), "found": value, "default": default[name]}
+        for name, value in found.items()
+    ]
+    return element("h3", None, "The found recipe") + element(
+        "div",
+        {"class": "panel"},
+        element("p", None, "The learning rate is that of a batch of 256 images."),
+        data_table(list(rows[0]), rows),
+    )
 
 
 def _front(document: Joint) -> str:

@@ -66,7 +66,7 @@ def _network(run: Run) -> str:
         title = f"Found in the space {run.search.supernet.name}"
     elif run.architecture is not None:
         rows, probabilities = network_rows(run.architecture, {}), {}
-        title = run.architecture.name
+        title = f"{run.architecture.name}, {run.architecture.image_size_px} px"
     else:
         return ""
     drawing = draw_network(rows, title=title, probabilities=probabilities)

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
+from mobilenas_tf.costs.latency_table import LatencyTable
 from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.costs.width_latency import network_latency
 from mobilenas_tf.joint_space import JointSpace
 from mobilenas_tf.search.joint_journal import Evaluation
 from mobilenas_tf.search.joint_problem import JointProblem
@@ -31,12 +33,19 @@ from mobilenas_tf.training.recipe import Recipe
 _MOST_SIZES = 3  # of images that are kept decoded
 
 
-def joint_problem(space: JointSpace) -> JointProblem:
-    """Returns the candidates of a space, each network under every recipe."""
+def joint_problem(space: JointSpace, table: LatencyTable | None = None) -> JointProblem:
+    """Returns the candidates of a space, each network under every recipe.
+
+    Args:
+        space: Of the networks.
+        table: By which networks cost milliseconds too.
+    """
+    latency_ms = table and network_latency(table)
 
     def costs(architecture: Architecture) -> Mapping[str, float]:
         cost = network_cost(architecture)
-        return {"macs": float(cost.macs), "params": float(cost.params)}
+        costs = {"macs": float(cost.macs), "params": float(cost.params)}
+        return costs | ({"ms": latency_ms(architecture)} if latency_ms else {})
 
     return JointProblem(
         space.name,

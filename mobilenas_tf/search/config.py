@@ -386,12 +386,13 @@ class JointBudgetConfig:
 
     max_macs: float | None = option(None, "Budget in multiply-adds, e.g. 4e6.")
     max_params: float | None = option(None, "Budget in trained parameters.")
+    max_ms: float | None = option(None, "Budget in milliseconds by --latency_table.")
 
     def __post_init__(self) -> None:
         """Checks every field."""
         if not self.budgets or min(self.budgets.values()) <= 0:
             raise ValueError(
-                "max_macs or max_params must be given, above 0. Received: "
+                "max_macs, max_params or max_ms must be given, above 0. Received: "
                 f"{self.budgets or 'none'}"
             )
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 from mobilenas_tf.block_space import BlockGenotype, BlockSpace
 from mobilenas_tf.costs.bit_widths import bit_costs, bit_macs, weight_bytes
 from mobilenas_tf.costs.block_costs import BlockCosts, block_costs, most_probable
-from mobilenas_tf.costs.latency_table import LatencyTable
+from mobilenas_tf.costs.latency_table import LatencyTable, required_table
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.json_io import write_json
 from mobilenas_tf.models.block_supernet import BlockSupernet, inherit_weights
@@ -103,12 +103,7 @@ def operator_budget(
     """
     if budget.metric == "ms":
         _check_int8(space)
-        if table is None:
-            raise ValueError(
-                "latency_table must be given with max_ms; python -m "
-                "tools.build_latency_table measures one. Received: none"
-            )
-        costs = block_costs(space, table.network_ms)
+        costs = block_costs(space, required_table(table, space.name).network_ms)
     else:
         costs = block_costs(space, _COSTS[budget.metric])
     low, high = costs.range

@@ -11,7 +11,7 @@ predictions are optimistic by a share of the ensemble's spread.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,18 +101,27 @@ class JointSearch:
         self._learned = 0  # candidates
 
     def run(
-        self, workers: Workers, progress: Callable[[Round], None] | None = None
+        self,
+        workers: Workers,
+        *,
+        on_round: Callable[[Round], None] = lambda _: None,
+        on_evaluation: Callable[[Evaluation], None] = lambda _: None,
     ) -> None:
         """Trains candidates until there are as many as were asked for.
 
         The first round trains for the whole schedule; from it follows at which epoch
         later ones stop (`stop_epoch`). It ends early where the space has no more. A
         search that was stopped ends its round first, and goes on as it would have.
+
+        Args:
+            workers: Who trains.
+            on_round: Is told of each round that has ended.
+            on_evaluation: Is told of each candidate, once it is written down.
         """
         while plan := self._open_round() or self._next_round():
-            self._train(workers, plan)
-            if progress is not None:
-                progress(self.rounds()[-1])
+            for evaluation in self._train(workers, plan):
+                on_evaluation(evaluation)
+            on_round(self.rounds()[-1])
 
     def _open_round(self) -> Plan | None:
         """Returns the round in which the search was stopped, if it was in one."""
@@ -328,22 +337,22 @@ class JointSearch:
     ) -> Found:
         return Found(choices, accuracy, predicted, self.problem.facts(choices).costs)
 
-    def _train(self, workers: Workers, plan: Plan) -> None:
-        """Writes down each candidate as it ends."""
+    def _train(self, workers: Workers, plan: Plan) -> Iterator[Evaluation]:
+        """Writes down each candidate as it ends, and gives it."""
         told = {
             self.problem.identity(choices): value
             for choices, value in zip(plan.candidates, plan.predicted, strict=True)
         }
         for evaluation in workers.run(self._missing(plan)):
             identity = self.problem.identity(evaluation.choices)
-            self.journal.add(
-                dataclasses.replace(
-                    evaluation,
-                    round=plan.round,
-                    stage=plan.stage,
-                    predicted=told[identity],
-                )
+            evaluation = dataclasses.replace(
+                evaluation,
+                round=plan.round,
+                stage=plan.stage,
+                predicted=told[identity],
             )
+            self.journal.add(evaluation)
+            yield evaluation
 
     def _evolved(
         self, known: Sequence[Choices], *, optimism: float | None = None

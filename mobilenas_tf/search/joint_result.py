@@ -8,7 +8,7 @@ from typing import Any
 from mobilenas_tf.joint_space import JointSpace
 from mobilenas_tf.json_io import write_architecture, write_json
 from mobilenas_tf.search.joint import Found, JointSearch, Round
-from mobilenas_tf.search.joint_recipe import recipe_of
+from mobilenas_tf.search.joint_recipe import DEFAULT_RECIPE, recipe_of
 from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.recipe import RECIPE_FILE, Recipe, write_recipe
 from mobilenas_tf.training.run_dir import RunDir
@@ -44,6 +44,8 @@ def write_joint(run: RunDir, search: JointSearch, best: Found) -> None:
             "stop_epoch": search.stop_epoch,
             "seconds": sum(e.seconds for e in search.journal.evaluations),
             "best": dataclasses.asdict(best),
+            "recipe": dataclasses.asdict(recipe_of(best.choices)),
+            "default_recipe": dataclasses.asdict(recipe_of(DEFAULT_RECIPE)),
             "rounds": [_round_row(done) for done in search.rounds()],
             "front": [dataclasses.asdict(row) for row in search.front(metric)],
             "effects": search.effects(),

@@ -15,9 +15,9 @@ import numpy as np
 import scipy.stats
 import tqdm
 
-from mobilenas_tf.costs.latency_table import LatencyTable
+from mobilenas_tf.costs.latency_table import LatencyTable, required_table
 from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.costs.width_latency import network_latency_ms
+from mobilenas_tf.costs.width_latency import network_latency
 from mobilenas_tf.json_io import write_json
 from mobilenas_tf.models.network_io import INHERITED_WEIGHTS, save_network
 from mobilenas_tf.models.one_shot_supernet import OneShotSupernet
@@ -56,7 +56,7 @@ class OneShotResult:
 
 
 def one_shot_budgets(
-    config: OneShotBudgetConfig, table: LatencyTable | None
+    config: OneShotBudgetConfig, table: LatencyTable | None, *, space: str
 ) -> Budgets:
     """Returns cost function and budget by metric; the first is the front's.
 
@@ -65,15 +65,7 @@ def one_shot_budgets(
     """
     budgets: dict[str, tuple[Callable[[Architecture], float], float]] = {}
     if config.max_ms is not None:
-        if table is None:
-            raise ValueError(
-                "latency_table must be given with max_ms; python -m "
-                "tools.build_latency_table measures one. Received: none"
-            )
-        budgets["ms"] = (
-            lambda network: network_latency_ms(network, table),
-            config.max_ms,
-        )
+        budgets["ms"] = network_latency(required_table(table, space)), config.max_ms
     if config.max_macs is not None:
         budgets["macs"] = (
             lambda network: float(network_cost(network).macs),

@@ -93,7 +93,10 @@ class RayWorkers:
                     raise error.cause from error
                 except deaths as error:
                     idle.append(self._replace(actor))
-                    logging.warning("A worker died (attempt %d): %s", attempt, error)
+                    logging.warning(
+                        "A worker died (attempt %d of %d): %s",
+                        *(attempt, ATTEMPTS, str(error).splitlines()[0]),
+                    )
                     if attempt < ATTEMPTS:
                         waiting.append((order, attempt + 1))
                         continue

@@ -11,6 +11,8 @@ DOCUMENT = {
     "failed": 1,
     "stop_epoch": 3,
     "best": {"accuracy": 0.7, "predicted": 0.68},
+    "recipe": {"optimizer": "adamw", "learning_rate": 0.004, "ema_decay": 0.98},
+    "default_recipe": {"optimizer": "sgd", "learning_rate": 0.1, "ema_decay": 0.0},
     "rounds": [
         {
             "round": 0,
@@ -41,10 +43,18 @@ DOCUMENT = {
 }
 
 
+def cells(heading: str) -> list[list[str]]:
+    """Returns the rows of the table below a heading."""
+    body = joint_section(DOCUMENT).split(heading)[1].split("<tbody>")[1]
+    rows = body.split("</tbody>")[0].split("</tr>")[:-1]
+    return [re.findall("<td[^>]*>(.*?)</td>", row) for row in rows]
+
+
 def test_it_says_what_was_trained_and_how_far():
     page = joint_section(DOCUMENT)
     assert "12 candidates were trained on digits, 256 images" in page
     assert "to epoch 3" in page and "within 4.000 M multiply-adds. 1 failed." in page
+    assert "The network and the recipe of this run reach 70.0 %." in page
     assert page.count("<svg") == 2
 
 
@@ -55,10 +65,17 @@ def test_the_better_candidate_stands_higher():
 
 
 def test_a_candidate_that_failed_takes_no_part_in_the_means():
-    body = joint_section(DOCUMENT).split("<tbody>")[1].split("</tbody>")[0]
-    cells = re.findall("<td[^>]*>(.*?)</td>", body.split("</tr>")[1])
-    assert cells[:4] == ["1", "coarse", "2", "1"]
-    assert cells[4:] == ["70", "70", "60", "–"]
+    second = cells("Rounds")[1]
+    assert second[:4] == ["1", "coarse", "2", "1"]
+    assert second[4:] == ["70", "70", "60", "–"]
+
+
+def test_the_found_recipe_stands_beside_the_default_one():
+    assert cells("The found recipe") == [
+        ["optimizer", "adamw", "sgd"],
+        ["learning rate", "0.004", "0.1"],
+        ["ema decay", "0.98", "0"],
+    ]
 
 
 def test_effects_stand_in_points():

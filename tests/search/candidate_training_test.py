@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from mobilenas_tf.costs.width_latency import network_width_parts
 from mobilenas_tf.decisions import Choices
 from mobilenas_tf.joint_space import JointSpace, JointStage
 from mobilenas_tf.search.candidate_training import (
@@ -21,6 +22,7 @@ from mobilenas_tf.training.config import (
     OptimizerConfig,
     TrainingConfig,
 )
+from tests.costs.operator_latencies import CALL_MS, table_of_macs
 
 SPACE = JointSpace(
     name="tiny",
@@ -75,6 +77,13 @@ def test_a_recipe_that_diverges_has_failed():
     }
     failed = train(Order(choices, 2))
     assert "loss must stay finite" in failed.failed and len(failed.curve) < 2
+
+
+def test_with_a_table_networks_cost_milliseconds_too():
+    table = table_of_macs(network_width_parts([SPACE.resolve(GOOD)]))
+    costs = joint_problem(SPACE, table).costs(GOOD | {"stage1/channels": 16})
+    assert costs["ms"] == pytest.approx(CALL_MS + 1e-6 * costs["macs"], rel=1e-5)
+    assert "ms" not in joint_problem(SPACE).costs(GOOD)
 
 
 def test_the_default_recipe_is_that_of_a_training():

@@ -46,7 +46,7 @@ class Counting(InProcess):
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory):
     done, workers, rounds = search(tmp_path_factory.mktemp("run")), Counting(), []
-    done.run(workers, rounds.append)
+    done.run(workers, on_round=rounds.append)
     return done, workers, rounds
 
 

@@ -261,7 +261,15 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a joint search without a budget": (
         JOINT,
-        r"max_macs or max_params must be given, above 0\. Received: none",
+        r"max_macs, max_params or max_ms must be given, above 0\. Received: none",
+    ),
+    "milliseconds of a joint search without a table": (
+        (*JOINT, "--max_ms=1"),
+        r"latency_table must be given with max_ms; .* --space=fbnet_v3_32 .* none",
+    ),
+    "a joint search by a table of another space": (
+        (*JOINT, "--max_ms=1", "--latency_table=other.json"),
+        r"latency_table must be of the space fbnet_v3_32; .* that of figs_widths_32",
     ),
     "fine rounds of no search": (
         (*JOINT, "--max_macs=1e6", "--fine_only=run"),
