@@ -26,6 +26,8 @@ from mobilenas_tf.interruption import Interrupted, raise_on_signals
 
 ConfigT = TypeVar("ConfigT")
 
+_MAX_LETTERS = 1000  # of an error's sentence
+
 # What a user's input causes, as against a fault of ours, which keeps its stack trace.
 USER_ERRORS = (
     ValueError,
@@ -153,7 +155,7 @@ def run(main: Callable[[], None]) -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # Fatal errors only: the others come as exceptions too, or say that there is no GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    app.run(lambda _: _call(main), flags_parser=_parse)
+    app.run(lambda _: _call(main), flags_parser=parse_arguments)
 
 
 def import_tensorflow() -> None:
@@ -190,7 +192,11 @@ def _call(main: Callable[[], None]) -> None:
         sys.exit(128 + error.number)  # as shells have it
 
 
-def _parse(arguments: Sequence[str]) -> None:
+def parse_arguments(arguments: Sequence[str]) -> None:
+    """Parses a command line, its first word left aside, for `run`.
+
+    A mistake becomes one sentence on standard error and exit status 1.
+    """
     for argument in arguments:
         if not _is_text(argument):
             _fail(f"arguments must be UTF-8 text. Received: {argument!r}")
@@ -201,7 +207,9 @@ def _parse(arguments: Sequence[str]) -> None:
         hint = f"the nearest are {', '.join('--' + name for name in near)}"
         _fail(f"unknown flag --{error.flagname}; {hint if near else 'see --help'}")
     except flags.Error as error:
-        _fail(str(error))
+        _fail(str(error).removeprefix("ERROR:: "))
+    except RecursionError:  # absl looks for names like it letter by letter
+        _fail("a flag must be a known name. Received: one of a thousand letters or so")
     except UnicodeDecodeError as error:
         _fail(f"a file that --flagfile names must be UTF-8 text. Received: {error}")
     if rest:
@@ -215,6 +223,8 @@ def _is_text(argument: str) -> bool:
 
 def _fail(sentence: str) -> NoReturn:
     line = " ".join(sentence.split())
+    if len(line) > _MAX_LETTERS:
+        line = f"{line[:_MAX_LETTERS]}..."
     # A name may have what a terminal would take for a command.
     shown = (c if c.isprintable() else repr(c)[1:-1] for c in line)
     print("error:", "".join(shown), file=sys.stderr)

@@ -135,8 +135,10 @@ def _say_why() -> Iterator[None]:
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     width, height = image.size
-    # EXIF 2.32, tag 0x112: the orientations from 5 on swap rows and columns.
-    return (width, height) if orientation in range(5, 9) else (height, width)
+    # EXIF 2.32, tag 0x112: the orientations from 5 on swap rows and columns. Pillow has
+    # turned a TIFF by then.
+    is_swapped = orientation in range(5, 9) and image.format != "TIFF"
+    return (width, height) if is_swapped else (height, width)
 
 
 def _open_rgb(

@@ -129,12 +129,18 @@ def open_run_dir(
                 f"path must be a new folder. Received: {run.path}, which holds a run"
             )
         _check_same_config(config_path, plain_config)
+        run.read_metrics()
+    provenance_path = run.path / "provenance.json"
+    starts = _read_starts(provenance_path)
+    # What is damaged has shown by now: nothing is written into such a folder.
+    if config_path.exists():
         remove_leftovers(run.path)
         _rewrite_lines(run.metrics_path, _whole_lines(run.metrics_path))
     else:
         run.path.mkdir(parents=True, exist_ok=True)
         write_json(config_path, plain_config)
-    _note_start(run.path / "provenance.json", command)
+    provenance = {**describe_provenance(command), "earlier_starts": starts}
+    write_json(provenance_path, provenance)
     return run
 
 
@@ -204,12 +210,11 @@ def _show(value: Any) -> str:
     return "nothing" if value is _ABSENT else shown(value)
 
 
-def _note_start(path: Path, command: Sequence[str]) -> None:
-    """Writes what is started; what was started before moves to `earlier_starts`."""
-    earlier: list[Any] = []
-    if path.exists():
-        last = read_object(path)
-        where = f"{path}/earlier_starts"
-        before = from_plain(tuple[Any, ...], last.pop("earlier_starts", []), where)
-        earlier = [*before, last]
-    write_json(path, {**describe_provenance(command), "earlier_starts": earlier})
+def _read_starts(path: Path) -> list[Any]:
+    """Returns what was started in the folder so far, the last start at the end."""
+    if not path.exists():
+        return []
+    last = read_object(path)
+    where = f"{path}/earlier_starts"
+    earlier = from_plain(tuple[Any, ...], last.pop("earlier_starts", []), where)
+    return [*earlier, last]

@@ -107,3 +107,4 @@ def test_a_damaged_document_is_named(tmp_path: Path) -> None:
     (part / "parity.json").write_text("{")
     with pytest.raises(ValueError, match=r"figs/parity\.json must be JSON"):
         compose_run(tmp_path / "all", [part])
+    assert not (tmp_path / "all").exists()
