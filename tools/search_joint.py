@@ -70,6 +70,7 @@ def main() -> None:
         write_joint,
     )
     from mobilenas_tf.training.data import load_classification_data
+    from mobilenas_tf.training.repetition import start_from_seed
     from mobilenas_tf.training.run_dir import open_run_dir
 
     shared = CandidateSettings(
@@ -102,6 +103,7 @@ def main() -> None:
         )
         if source:
             write_bytes_atomically(run.path / JOURNAL, (source / JOURNAL).read_bytes())
+        start_from_seed(settings.training)
         search = JointSearch(
             problem,
             budgets,
