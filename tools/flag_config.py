@@ -173,6 +173,8 @@ def import_tensorflow() -> None:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+    if "deterministic" in flags.FLAGS and flags.FLAGS.deterministic:
+        importlib.import_module("mobilenas_tf.training.repetition").allow_order()
 
 
 def _call(main: Callable[[], None]) -> None:

@@ -81,6 +81,7 @@ def main() -> None:
         write_joint,
     )
     from mobilenas_tf.training.data import load_classification_data
+    from mobilenas_tf.training.repetition import start_from_seed
     from mobilenas_tf.training.run_dir import open_run_dir
 
     shared = CandidateSettings(
@@ -122,6 +123,7 @@ def main() -> None:
             f"Drawing {config.pool:,} candidates within {format_budgets(budgets)}; "
             f"{len(journal.evaluations)} are known."
         )
+        start_from_seed(settings.training)
         search = JointSearch(
             problem,
             budgets,

@@ -29,6 +29,7 @@ from mobilenas_tf.training.data import ClassificationData, load_classification_d
 from mobilenas_tf.training.fit import prepare_network
 from mobilenas_tf.training.loop import DivergedError, run_steps
 from mobilenas_tf.training.recipe import Recipe
+from mobilenas_tf.training.repetition import allow_order
 
 _MOST_SIZES = 3  # of images that are kept decoded
 
@@ -98,6 +99,8 @@ class CandidateTrainer:
         if threads is not None:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
+            if settings.training.deterministic:
+                allow_order()
 
     def __call__(self, order: Order) -> Evaluation:
         """Returns the candidate's accuracies; one that diverges has failed."""

@@ -32,6 +32,7 @@ from mobilenas_tf.training.data import ClassificationData
 from mobilenas_tf.training.loop import run_epochs
 from mobilenas_tf.training.operator_trainer import CostTerm, OperatorTrainer
 from mobilenas_tf.training.optimizers import build_optimizer
+from mobilenas_tf.training.repetition import start_from_seed
 from mobilenas_tf.training.run_dir import RunDir
 from mobilenas_tf.training.task import Objective, Task
 
@@ -157,7 +158,7 @@ def search_dnas(
         optimizer: Of the weights.
         training: Length and regularisation of the search.
     """
-    keras.utils.set_random_seed(training.seed)
+    start_from_seed(training)
     total_steps = data.steps_per_epoch * training.epochs
     trainer = search_trainer(
         space,

@@ -12,7 +12,6 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -30,6 +29,7 @@ from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.cuts import CUTS_FILE
 from mobilenas_tf.training.loop import run_epochs
+from mobilenas_tf.training.repetition import start_from_seed
 from mobilenas_tf.training.run_dir import RunDir
 from mobilenas_tf.training.task import Task, TrainingData
 
@@ -101,7 +101,7 @@ def search_figs(
             are too few epochs for as many budgets.
     """
     check_search(space, config=config, budget=budget, training=training)
-    keras.utils.set_random_seed(training.seed)
+    start_from_seed(training)
     assembly = SearchAssembly(
         space,
         config,

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
@@ -32,6 +31,7 @@ from mobilenas_tf.training.loop import run_epochs
 from mobilenas_tf.training.one_shot_scoring import NetworkScorer
 from mobilenas_tf.training.one_shot_trainer import OneShotTrainer
 from mobilenas_tf.training.optimizers import build_optimizer
+from mobilenas_tf.training.repetition import start_from_seed
 from mobilenas_tf.training.run_dir import RunDir
 
 WEIGHTS, DESCRIPTION = "supernet.npz", "supernet.json"
@@ -60,7 +60,7 @@ def train_supernet(
         optimizer: Of the weights.
         training: Length and regularisation.
     """
-    keras.utils.set_random_seed(training.seed)
+    start_from_seed(training)
     supernet = OneShotSupernet(
         space, has_shared_kernels=config.has_shared_kernels, name="supernet"
     )

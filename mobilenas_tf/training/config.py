@@ -271,6 +271,12 @@ class TrainingConfig:
         added_later=True,
     )
     seed: int = option(0, "Seed of the initial weights and of dropout.")
+    deterministic: bool = option(
+        False,
+        "Repeat a run with its seed to the last bit: operators run one after the "
+        "other, as the order in which sums meet would else depend on the moment.",
+        added_later=True,
+    )
 
     def __post_init__(self) -> None:
         """Checks every field."""

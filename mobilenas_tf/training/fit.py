@@ -12,6 +12,7 @@ from mobilenas_tf.spec import Architecture
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.loop import run_epochs
 from mobilenas_tf.training.optimizers import build_optimizer, ema_weights
+from mobilenas_tf.training.repetition import start_from_seed
 from mobilenas_tf.training.run_dir import RunDir
 from mobilenas_tf.training.task import Task, TrainingData
 from mobilenas_tf.training.trainer import NetworkTrainer
@@ -83,7 +84,7 @@ def prepare_network(
 
     The evaluation is that of the averaged weights, if there are any.
     """
-    keras.utils.set_random_seed(training.seed)
+    start_from_seed(training)
     network = build_network(
         architecture,
         dropout_rate=training.dropout_rate,

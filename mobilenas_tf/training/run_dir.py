@@ -185,7 +185,8 @@ def _check_same_config(config_path: Path, config: Any) -> None:
         if key.rpartition("/")[2] in _WITHOUT_EFFECT:
             continue
         before, now = there.get(key, _ABSENT), here.get(key, _ABSENT)
-        if before != now:
+        is_newer_and_off = before is _ABSENT and now in (False, None)
+        if before != now and not is_newer_and_off:
             raise ValueError(
                 f"{key} must be as in {config_path}, where a run began; give another "
                 f"folder for another run. Received: {key}={_show(now)} instead of "

@@ -86,6 +86,13 @@ def test_how_often_a_run_is_saved_may_change(tmp_path: Path) -> None:
         _open(tmp_path, {"training": {"epochs": 4, **now}})
 
 
+def test_an_option_that_an_older_run_did_not_know_may_be_off(tmp_path: Path) -> None:
+    _open(tmp_path, {"training": {"epochs": 3}})
+    _open(tmp_path, {"training": {"epochs": 3, "deterministic": False}})
+    with pytest.raises(ValueError, match="deterministic=True instead of nothing"):
+        _open(tmp_path, {"training": {"epochs": 3, "deterministic": True}})
+
+
 def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
     _open(tmp_path)
     leftover = tmp_path / ".0123456789abcdef.report.html"

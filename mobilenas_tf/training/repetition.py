@@ -1,0 +1,43 @@
+"""What makes two trainings of one seed equal: seeds, and the order of operators.
+
+TensorFlow starts operators as their inputs come, and where three or more gradients meet
+(AddN) it begins the sum with the one whose memory it can use again: another one from
+run to run, even with one thread, and with it the last bit of the sum. One after the
+other operators run in the order of the graph.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from tensorflow.python.eager import context  # it has no public name
+
+from mobilenas_tf.training.config import TrainingConfig
+
+# A graph that waits for another one, a loop for its body, holds a thread meanwhile:
+# more than any nesting of ours.
+_THREADS = 16
+
+
+def allow_order() -> None:
+    """Makes room for trainings in order; to be called before anything is computed."""
+    tf.config.threading.set_inter_op_parallelism_threads(_THREADS)
+
+
+def start_from_seed(training: TrainingConfig) -> None:
+    """Sets the seed of everything that draws, and how operators are run from now on.
+
+    Raises:
+        ValueError: If operators are to run in order and `allow_order` was not called;
+            with fewer threads they would wait for ever.
+    """
+    keras.utils.set_random_seed(training.seed)
+    threads = tf.config.threading.get_inter_op_parallelism_threads()
+    if training.deterministic and threads < _THREADS:
+        raise ValueError(
+            "deterministic must not be set before mobilenas_tf.training.repetition."
+            f"allow_order() was called. Received: {threads} threads for operators"
+        )
+    options = context.context().function_call_options
+    in_order = "SINGLE_THREADED_EXECUTOR" if training.deterministic else None
+    options.executor_type = in_order
