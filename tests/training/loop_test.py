@@ -19,6 +19,7 @@ from mobilenas_tf.training.loop import run_epochs
 from mobilenas_tf.training.run_dir import RunDir
 from mobilenas_tf.training.search_trainer import SearchTrainer
 from mobilenas_tf.training.trainer import NetworkTrainer
+from tests.small_disk import fill, small_disk
 from tests.training.synthetic import (
     all_weights,
     colour_data,
@@ -202,6 +203,24 @@ def test_a_signal_during_an_evaluation_is_answered_behind_it(tmp_path):
     with pytest.raises(Interrupted, match="saved after epoch 1, where"):
         train(classifier_trainer(), tmp_path, 2, evaluate=evaluate)
     assert rows_of(tmp_path, "epoch") == [(1,)]
+
+
+def test_a_full_disk_ends_the_run_and_a_larger_one_goes_on(tmp_path):
+    whole = classifier_trainer()
+    train(whole, tmp_path / "whole", 4)
+    with small_disk(tmp_path / "disk") as disk:
+        path = disk / "run"
+        train(classifier_trainer(), path, 2)
+        filling = fill(disk, leave_bytes=4096)
+        with pytest.raises(OSError, match="No space left on device") as error:
+            train(classifier_trainer(), path, 4)
+        assert str(path) in error.value.filename
+        assert set(os.listdir(path / "checkpoints")) == {"ckpt-1", "ckpt-2"}
+        filling.unlink()
+        resumed = classifier_trainer()
+        train(resumed, path, 4)
+        assert_same_weights(whole, resumed)
+        assert rows_of(tmp_path / "whole") == rows_of(path)
 
 
 def test_saving_keeps_to_its_share_of_the_time(tmp_path):

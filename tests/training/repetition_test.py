@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+from mobilenas_tf.training.config import TrainingConfig
+from mobilenas_tf.training.repetition import start_from_seed
+
+
+def executor() -> str | None:
+    return context.context().function_call_options.executor_type
+
+
+def test_operators_run_in_order_only_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = "tensorflow.config.threading.get_inter_op_parallelism_threads"
+    monkeypatch.setattr(threads, lambda: 16)
+    try:
+        start_from_seed(TrainingConfig(deterministic=True))
+        assert executor() == "SINGLE_THREADED_EXECUTOR"
+        assert float(tf.function(lambda x: 2 * x)(tf.constant(3.0))) == 6
+    finally:
+        start_from_seed(TrainingConfig())
+    assert executor() is None
+
+
+def test_order_without_the_threads_for_it_is_refused_rather_than_hanging() -> None:
+    with pytest.raises(ValueError, match=r"allow_order\(\) was called. Received: 0"):
+        start_from_seed(TrainingConfig(deterministic=True))
+    assert executor() is None
+
+
+def test_a_seed_decides_what_is_drawn() -> None:
+    def drawn(seed: int) -> np.ndarray:
+        start_from_seed(TrainingConfig(seed=seed))
+        layer = keras.layers.Dense(3)
+        layer.build((None, 4))
+        return np.array(layer.kernel.value)
+
+    np.testing.assert_array_equal(drawn(1), drawn(1))
+    assert not np.array_equal(drawn(1), drawn(2))
