@@ -60,7 +60,8 @@ def patch(events: Events) -> None:
             die()
         append(path, line)
 
-    vars(os).update(fsync=fatal_flush, replace=fatal_replace)
+    os.fsync = fatal_flush
+    os.replace = fatal_replace
     whole_files.append_line = fatal_append
     owners = ((Path, "write_bytes"), (np, "savez"), (tf.train.Checkpoint, "write"))
     for owner, name in owners:

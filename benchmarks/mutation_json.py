@@ -147,7 +147,7 @@ def _make_scores(folder: Path) -> Path:
     journal = Journal(folder / "evaluations.jsonl", space, measure="likelihood")
     for seed in range(4):
         genotype = space.sample(np.random.default_rng(seed))
-        journal.score(genotype, lambda _, seed=seed: 0.25 + seed / 8)
+        journal.score([genotype], lambda _, seed=seed: [0.25 + seed / 8])
     return journal.path
 
 
