@@ -26,7 +26,7 @@ from mobilenas_tf.interruption import Interrupted, raise_on_signals
 
 ConfigT = TypeVar("ConfigT")
 
-_MAX_LETTERS = 1000  # of an error's sentence
+_MAX_LETTERS = 800  # of an error's sentence
 
 # What a user's input causes, as against a fault of ours, which keeps its stack trace.
 USER_ERRORS = (
@@ -224,12 +224,12 @@ def _is_text(argument: str) -> bool:
 
 
 def _fail(sentence: str) -> NoReturn:
-    line = " ".join(sentence.split())
+    words = " ".join(sentence.split())
+    # A name may have what a terminal would take for a command.
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
     if len(line) > _MAX_LETTERS:
         line = f"{line[:_MAX_LETTERS]}..."
-    # A name may have what a terminal would take for a command.
-    shown = (c if c.isprintable() else repr(c)[1:-1] for c in line)
-    print("error:", "".join(shown), file=sys.stderr)
+    print("error:", line, file=sys.stderr)
     sys.exit(1)
 
 
