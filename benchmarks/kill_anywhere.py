@@ -72,8 +72,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     ),
     "detector": (
         *("train_detector", "--dataset=digit_scenes", "--max_train_images=64"),
-        *("--batch_size=8", "--image_size_px=96", "--epochs=3", *_SAVING),
-        "--architecture={figs}",
+        *("--batch_size=8", "--image_size_px=64", "--epochs=3", *_SAVING),
+        "--architecture=mobilenet_v2_0.35",
     ),
 }
 _WITH_RAY = ("--workers=ray", "--ray_workers=2")

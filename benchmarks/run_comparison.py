@@ -42,7 +42,8 @@ def _content(path: Path) -> Any:
         return _without_times(read_json(path))
     if path.suffix == ".jsonl":
         # In whatever order: workers write candidates down as they end.
-        rows = [_without_times(json.loads(row)) for row in path.open()]
+        lines = path.read_text().splitlines()
+        rows = [_without_times(json.loads(line)) for line in lines]
         return sorted(json.dumps(row, sort_keys=True) for row in rows)
     if path.suffix == ".npz":  # it holds the moment of its writing, too
         with np.load(path) as arrays:
