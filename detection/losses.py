@@ -14,6 +14,7 @@ from detection.config import DetectionLossConfig, check_loss
 from detection.shapes import check_shape
 from detection.targets import AssignedTargets
 from mobilenas_tf.detection_spec import ScoreActivation
+from mobilenas_tf.layers.replicas import num_replicas, replica_mean
 
 
 def sigmoid_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -89,7 +90,7 @@ def detection_loss(
     """Returns the loss `[]` of a batch, and its parts `class_loss` and `box_loss`.
 
     Both parts are sums over all anchors that count, divided by the number of matches in
-    the batch, or by 1 where there is none; the loss is `class_loss + box_loss_weight *
+    the batch (on several replicas their mean), or by 1 where there is none; the loss is `class_loss + box_loss_weight *
     box_loss`. An anchor's box loss is the sum of its four smooth L1 terms. (Liu et al.,
     SSD, arXiv:1512.02325, equations 1 and 2.)
 
@@ -111,8 +112,8 @@ def detection_loss(
         class_losses = _mined_losses(logits, assigned, score_activation, config)
     box_losses = ops.sum(smooth_l1(encodings - assigned.encodings), axis=-1)
 
-    num_matches = ops.maximum(ops.sum(assigned.num_matches), 1)
-    scale = 1.0 / ops.cast(num_matches, logits.dtype)
+    matches = ops.cast(ops.sum(assigned.num_matches), logits.dtype)
+    scale = 1.0 / ops.maximum(replica_mean(matches), 1.0 / num_replicas())
     class_loss = scale * ops.sum(assigned.class_weights * class_losses)
     box_loss = scale * ops.sum(assigned.box_weights * box_losses)
     total = class_loss + config.box_loss_weight * box_loss

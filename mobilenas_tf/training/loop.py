@@ -16,6 +16,11 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
+from mobilenas_tf.training.distribution import (
+    average_statistics,
+    compiled_step,
+    worker_share,
+)
 from mobilenas_tf.training.run_dir import RunDir
 
 Trainer = Any
@@ -86,20 +91,21 @@ def run_epochs(
     epoch_variable = tf.Variable(0, dtype=tf.int64, trainable=False)
     row = _go_on(trainer, epoch_variable, run, resizing)
     manager = _checkpoint_manager(trainer, epoch_variable, run)
-    step = tf.function(trainer.train_step)
+    step = compiled_step(trainer)
     writer = tf.summary.create_file_writer(str(run.tensorboard_path))
-    for epoch in range(int(epoch_variable), epochs):
+    for epoch in range(int(epoch_variable.numpy()), epochs):
         started = time.monotonic()
         for metric in trainer.metrics:
             metric.reset_state()
         title = f"{phase} {epoch + 1}/{epochs}"
         figures = run_steps(step, train_epoch(epoch), title)
         images_per_second = figures.pop("images") / (time.monotonic() - started)
+        average_statistics(trainer.network)
         row = {
             "phase": phase,
-            "step": int(trainer.optimizer.iterations),
+            "step": int(trainer.optimizer.iterations.numpy()),
             "epoch": epoch + 1,
-            "learning_rate": float(trainer.optimizer.learning_rate),
+            "learning_rate": float(np.array(trainer.optimizer.learning_rate)),
             "images_per_second": images_per_second,
             **figures,
             **evaluate(),
@@ -111,7 +117,7 @@ def run_epochs(
         epoch_variable.assign(epoch + 1)
         if resizing is not None and resizing.after_epoch(epoch + 1):
             manager = _checkpoint_manager(trainer, epoch_variable, run)
-            step = tf.function(trainer.train_step)
+            step = compiled_step(trainer)
         if (epoch + 1) % checkpoint_every_epochs == 0 or epoch + 1 == epochs:
             manager.save(checkpoint_number=epoch + 1)
     writer.close()
@@ -147,7 +153,7 @@ def _go_on(
         except (tf.errors.OpError, ValueError, IndexError) as error:
             logging.warning("Skipping the unreadable checkpoint %s: %s", path, error)
             continue
-        epoch = int(epoch_variable)
+        epoch = int(epoch_variable.numpy())
         rows = [row for row in run.read_metrics() if row["epoch"] <= epoch]
         run.truncate_metrics_after(rows[-1]["step"] if rows else -1)
         tqdm.tqdm.write(f"Going on after epoch {epoch} of {run.path}")
@@ -171,12 +177,12 @@ def run_steps(
         DivergedError: If the loss is no longer a finite number.
     """
     figures: dict[str, tf.Tensor] = {}
-    images, shown = 0, 0.0
+    images, shown, workers = 0, 0.0, worker_share().count
     # disable=None: no bar where the output is no terminal.
     with tqdm.tqdm(batches, desc=title, unit="step", leave=False, disable=None) as bar:
         for batch in bar:
             figures = step(batch)
-            images += tf.nest.flatten(batch)[0].shape[0]
+            images += workers * tf.nest.flatten(batch)[0].shape[0]
             if time.monotonic() - shown > _PROGRESS_INTERVAL:
                 shown = time.monotonic()
                 bar.set_postfix_str(_summary(_floats(figures)))
