@@ -145,9 +145,7 @@ class DetectionData:
             dataset = dataset.map(mix, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
         positions = share.pick(np.arange(len(order)), batch_size)
         return (
-            tf.data.Dataset.zip(
-                dataset, tf.data.Dataset.from_tensor_slices(positions)
-            )
+            tf.data.Dataset.zip(dataset, tf.data.Dataset.from_tensor_slices(positions))
             .map(vary, num_parallel_calls=tf.data.AUTOTUNE)
             .batch(share_size, drop_remainder=True)
             .prefetch(_PREFETCHED_BATCHES)

@@ -90,9 +90,10 @@ def detection_loss(
     """Returns the loss `[]` of a batch, and its parts `class_loss` and `box_loss`.
 
     Both parts are sums over all anchors that count, divided by the number of matches in
-    the batch (on several replicas their mean), or by 1 where there is none; the loss is `class_loss + box_loss_weight *
+    the batch, or by 1 where there is none; the loss is `class_loss + box_loss_weight *
     box_loss`. An anchor's box loss is the sum of its four smooth L1 terms. (Liu et al.,
-    SSD, arXiv:1512.02325, equations 1 and 2.)
+    SSD, arXiv:1512.02325, equations 1 and 2.) On several replicas the matches are those
+    of the whole batch: the mean of the replicas' losses is the batch's loss.
 
     Args:
         outputs: `class_logits` `[B, A, K]` (sigmoid) or `[B, A, K + 1]` (softmax,

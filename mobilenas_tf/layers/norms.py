@@ -106,10 +106,10 @@ def _replicated_batch_norm(inputs, scale, offset, statistics, *, epsilon, batch_
     """Returns what `_fused_batch_norm` does, with all replicas' parts of the batch.
 
     One all-reduce forward, of two numbers a channel, and one backward. With N values of
-    a channel in a replica's part, `v = (x - mean) / sqrt(variance + epsilon)` and means
-    M over all replicas,
+    a channel in a replica's part, `s = sqrt(variance + epsilon)`, `v = (x - mean) / s`
+    and means M over all replicas,
 
-        dL/dx = scale / sqrt(variance + epsilon) (dy - M[sum dy] / N - v M[sum dy v] / N)
+        dL/dx = scale / s (dy - M[sum dy] / N - v M[sum dy v] / N)
 
     and the sums of a replica's own part are its gradients of offset and scale.
 

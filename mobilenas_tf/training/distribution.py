@@ -72,11 +72,13 @@ def _check_cluster(text: str) -> None:
     try:
         config = json.loads(text)
         cluster, task = config["cluster"], config["task"]
-        place = cluster[task["type"]][task["index"]]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+        is_known = set(cluster) <= set(_JOBS) and task["type"] in cluster
+        are_lists = all(isinstance(hosts, list) for hosts in cluster.values())
+        is_there = 0 <= task["index"] < len(cluster[task["type"]])
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{expected} {text!r}") from error
-    if not set(cluster) <= set(_JOBS) or not isinstance(place, str):
-        raise ValueError(f"{expected} jobs {', '.join(cluster)}")
+    if not (is_known and are_lists and is_there):
+        raise ValueError(f"{expected} {text!r}")
 
 
 @contextlib.contextmanager
@@ -157,7 +159,7 @@ def compiled_step(trainer: Any) -> Callable[[Any], Mapping[str, tf.Tensor]]:
     """Returns a trainer's compiled step, on all replicas of the strategy in force.
 
     It takes the worker's share of a batch; the figures that it returns are those of the
-    whole batch.
+    whole batch. It raises a ConnectionError if another worker is gone.
     """
     if not tf.distribute.has_strategy():
         return tf.function(trainer.train_step)
@@ -171,7 +173,16 @@ def compiled_step(trainer: Any) -> Callable[[Any], Mapping[str, tf.Tensor]]:
             for name, value in figures.items()
         }
 
-    return step
+    def step_together(batch: Any) -> dict[str, tf.Tensor]:
+        try:
+            return step(batch)
+        except tf.errors.UnavailableError as error:
+            raise ConnectionError(
+                "All workers must train to the end; start all of them again, and they "
+                f"go on behind the last checkpoint. Received: {error.message}"
+            ) from error
+
+    return step_together
 
 
 def average_statistics(network: keras.Model) -> None:
@@ -201,7 +212,7 @@ def worker_folder(path: Path, settings: str) -> Path:
     """Returns where a worker writes: the first in the run folder, others in a copy.
 
     So every worker finds the checkpoints and records of an earlier start, and one alone
-    adds to them. The copies are left behind in the folder for temporary files.
+    adds to them. A copy is in a folder of its own, which the caller has to remove.
 
     Args:
         path: The run folder, in a file system that all workers share.
@@ -234,9 +245,11 @@ def worker_folder(path: Path, settings: str) -> Path:
 
 def _is_same_everywhere(text: str) -> bool:
     """Returns whether all workers have the same text; waits for them."""
-    digest = zlib.crc32(text.encode())
     strategy = tf.distribute.get_strategy()
-    found = strategy.gather(
-        strategy.run(lambda: tf.constant([digest], tf.int64)), axis=0
-    )
-    return len(set(found.numpy().tolist())) == 1
+
+    @tf.function
+    def gather(digest: tf.Tensor) -> tf.Tensor:
+        return strategy.gather(strategy.run(tf.identity, args=(digest,)), axis=0)
+
+    digest = tf.constant([zlib.crc32(text.encode())], tf.int64)
+    return len(set(gather(digest).numpy().tolist())) == 1
