@@ -52,6 +52,11 @@ def is_job() -> bool:
     return _JOB.value is not None
 
 
+def job_name() -> str:
+    """Returns the name of the job that this process is to do."""
+    return _JOB.value or ""
+
+
 def workdir() -> Path:
     """Returns the folder of the runs."""
     return Path(_WORKDIR.value or f"runs/{Path(sys.argv[0]).stem}")

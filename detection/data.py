@@ -26,6 +26,7 @@ from detection.scene_augmentation import (
 from detection.scene_split import SceneSplit, load_split
 from mobilenas_tf.training.augmentation import CROP_SOURCE_SCALE
 from mobilenas_tf.training.data import to_network_input
+from mobilenas_tf.training.distribution import check_batch_size, worker_share
 from mobilenas_tf.training.image_split import index_order
 from mobilenas_tf.training.splits import plan_splits
 
@@ -100,7 +101,8 @@ class DetectionData:
         """Returns `steps_per_epoch` batches of augmented training images.
 
         Order and augmentation follow from (`config.seed`, `epoch`). Images that do not
-        fill a batch are left out; which ones differs from epoch to epoch.
+        fill a batch are left out; which ones differs from epoch to epoch. Where several
+        workers train, each gets its share of every batch, and its mosaics are of that.
 
         Args:
             epoch: From 0.
@@ -108,11 +110,13 @@ class DetectionData:
         Returns:
             Dataset of images and targets of static shape.
         """
-        batch_size = self.config.batch_size
+        share, batch_size = worker_share(), self.config.batch_size
+        share_size = share.size(batch_size)
         order_seed, scene_seed, mosaic_seed = np.random.SeedSequence(
             [self.config.seed, epoch]
         ).generate_state(3)
         order = index_order(self.num_train, int(order_seed))
+        order = order[: self.steps_per_epoch * batch_size]
         mosaic_probability = self.augmentation.mosaic_probability
 
         def mix(
@@ -125,26 +129,25 @@ class DetectionData:
             )
 
         def vary(
-            position: tf.Tensor, scene: tuple[tf.Tensor, Targets]
+            scene: tuple[tf.Tensor, Targets], position: tf.Tensor
         ) -> tuple[tf.Tensor, Targets]:
             image, targets = self._transform(
                 *scene, tf.stack([int(scene_seed), position])
             )
             return to_network_input(image), targets
 
-        dataset = tf.data.Dataset.from_tensor_slices(
-            order[: self.steps_per_epoch * batch_size]
-        )
+        dataset = tf.data.Dataset.from_tensor_slices(share.pick(order, batch_size))
         dataset = dataset.map(
             self.train_split.read, num_parallel_calls=tf.data.AUTOTUNE
         )
         if mosaic_probability > 0:
-            dataset = dataset.batch(batch_size, drop_remainder=True).enumerate()
+            dataset = dataset.batch(share_size, drop_remainder=True).enumerate()
             dataset = dataset.map(mix, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+        positions = share.pick(np.arange(len(order)), batch_size)
         return (
-            dataset.enumerate()
+            tf.data.Dataset.zip(dataset, tf.data.Dataset.from_tensor_slices(positions))
             .map(vary, num_parallel_calls=tf.data.AUTOTUNE)
-            .batch(batch_size, drop_remainder=True)
+            .batch(share_size, drop_remainder=True)
             .prefetch(_PREFETCHED_BATCHES)
         )
 
@@ -245,8 +248,9 @@ def load_detection_data(
     Raises:
         ValueError: If the data set is missing or unusable, too many annotations are bad
             or photos corrupt, no object is left to train on, or a batch is larger than
-            the training split.
+            the training split or not one for all replicas.
     """
+    check_batch_size(data_config.batch_size)
     source = _open_source(data_config)
     _report_problems(source.problems, data_config.max_bad_annotations)
     scenes_by_split = _split_scenes(source, data_config)

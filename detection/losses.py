@@ -14,6 +14,7 @@ from detection.config import DetectionLossConfig, check_loss
 from detection.shapes import check_shape
 from detection.targets import AssignedTargets
 from mobilenas_tf.detection_spec import ScoreActivation
+from mobilenas_tf.layers.replicas import num_replicas, replica_mean
 
 
 def sigmoid_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -91,7 +92,8 @@ def detection_loss(
     Both parts are sums over all anchors that count, divided by the number of matches in
     the batch, or by 1 where there is none; the loss is `class_loss + box_loss_weight *
     box_loss`. An anchor's box loss is the sum of its four smooth L1 terms. (Liu et al.,
-    SSD, arXiv:1512.02325, equations 1 and 2.)
+    SSD, arXiv:1512.02325, equations 1 and 2.) On several replicas the matches are those
+    of the whole batch: the mean of the replicas' losses is the batch's loss.
 
     Args:
         outputs: `class_logits` `[B, A, K]` (sigmoid) or `[B, A, K + 1]` (softmax,
@@ -111,8 +113,8 @@ def detection_loss(
         class_losses = _mined_losses(logits, assigned, score_activation, config)
     box_losses = ops.sum(smooth_l1(encodings - assigned.encodings), axis=-1)
 
-    num_matches = ops.maximum(ops.sum(assigned.num_matches), 1)
-    scale = 1.0 / ops.cast(num_matches, logits.dtype)
+    matches = ops.cast(ops.sum(assigned.num_matches), logits.dtype)
+    scale = 1.0 / ops.maximum(replica_mean(matches), 1.0 / num_replicas())
     class_loss = scale * ops.sum(assigned.class_weights * class_losses)
     box_loss = scale * ops.sum(assigned.box_weights * box_losses)
     total = class_loss + config.box_loss_weight * box_loss

@@ -14,7 +14,7 @@ from __future__ import annotations
 from detection.config import DetectionDataConfig
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.training.config import TrainingConfig
-from tools import flag_config, run_flags
+from tools import distribution_flags, flag_config, run_flags
 from tools.detection_flags import (
     DetectionSettings,
     define_detection,
@@ -34,6 +34,7 @@ def main() -> None:
     settings = detection_from_flags()
 
     flag_config.import_tensorflow()
+    distribution_flags.start()
     from detection.data import load_detection_data
     from detection.spaces import detector_space
     from detection.task import detection_task
@@ -81,6 +82,7 @@ flag_config.define_flags(BudgetConfig)
 flag_config.define_flags(DetectionDataConfig)
 define_detection(DetectionSettings(training=SEARCH_TRAINING))
 run_flags.define_workdir("runs/search_detector")
+distribution_flags.define_distribution()
 
 if __name__ == "__main__":
     flag_config.run(main)

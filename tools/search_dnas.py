@@ -20,7 +20,7 @@ from mobilenas_tf.block_spaces import TABLES, named_block_space
 from mobilenas_tf.names import lookup
 from mobilenas_tf.search.config import DnasConfig, OperatorBudgetConfig
 from mobilenas_tf.training.config import TrainingConfig
-from tools import flag_config, run_flags
+from tools import distribution_flags, flag_config, run_flags
 from tools.latency_flags import define_latency_table, latency_table
 from tools.search_flags import define_search, search_from_flags
 
@@ -35,6 +35,7 @@ def main() -> None:
     settings = search_from_flags(image_size_px)
 
     flag_config.import_tensorflow()
+    distribution_flags.start()
     from mobilenas_tf.costs.bit_widths import bit_costs
     from mobilenas_tf.costs.network import network_cost
     from mobilenas_tf.reporting.page import write_report
@@ -104,6 +105,7 @@ flag_config.define_flags(DnasConfig)
 flag_config.define_flags(OperatorBudgetConfig)
 define_search(SEARCH_TRAINING, leave_out=("drop_path_rate",))
 run_flags.define_workdir("runs/search_dnas")
+distribution_flags.define_distribution()
 
 if __name__ == "__main__":
     flag_config.run(main)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from mobilenas_tf.search.config import BudgetConfig, FigsConfig
 from mobilenas_tf.spaces import named_space, space_image_size
 from mobilenas_tf.training.config import TrainingConfig
-from tools import flag_config, run_flags
+from tools import distribution_flags, flag_config, run_flags
 from tools.latency_flags import define_latency_table, latency_table
 from tools.search_flags import define_search, search_from_flags
 from tools.search_result import finish_search
@@ -32,6 +32,7 @@ def main() -> None:
     settings = search_from_flags(space_image_size(config.space))
 
     flag_config.import_tensorflow()
+    distribution_flags.start()
     from mobilenas_tf.search.figs import check_search, search_figs
     from mobilenas_tf.search.width_budget import width_budget
     from mobilenas_tf.training.classification import classification_task
@@ -77,6 +78,7 @@ flag_config.define_flags(FigsConfig)
 flag_config.define_flags(BudgetConfig)
 define_search(SEARCH_TRAINING)
 run_flags.define_workdir("runs/search_figs")
+distribution_flags.define_distribution()
 
 if __name__ == "__main__":
     flag_config.run(main)

@@ -22,7 +22,7 @@ from mobilenas_tf.one_shot_spaces import SPACES, named_one_shot_space
 from mobilenas_tf.search.config import OneShotBudgetConfig, OneShotConfig
 from mobilenas_tf.training.config import TrainingConfig
 from mobilenas_tf.whole_files import write_bytes_atomically
-from tools import flag_config, run_flags
+from tools import distribution_flags, flag_config, run_flags
 from tools.latency_flags import define_latency_table, latency_table
 from tools.search_flags import define_search, search_from_flags
 
@@ -38,6 +38,7 @@ def main() -> None:
     source = flags.FLAGS.supernet and Path(flags.FLAGS.supernet)
 
     flag_config.import_tensorflow()
+    distribution_flags.start()
     from mobilenas_tf.costs.network import network_cost
     from mobilenas_tf.reporting.number_format import COST_NAMES, format_value
     from mobilenas_tf.reporting.page import write_report
@@ -127,6 +128,7 @@ flag_config.define_flags(OneShotConfig)
 flag_config.define_flags(OneShotBudgetConfig)
 define_search(SEARCH_TRAINING, leave_out=("dropout_rate", "drop_path_rate"))
 run_flags.define_workdir("runs/search_one_shot")
+distribution_flags.define_distribution()
 
 if __name__ == "__main__":
     flag_config.run(main)

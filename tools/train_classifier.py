@@ -16,7 +16,7 @@ from mobilenas_tf.training.config import (
     TrainingConfig,
     check_warmup,
 )
-from tools import flag_config, network_flags, run_flags
+from tools import distribution_flags, flag_config, network_flags, run_flags
 from tools.recipe_flags import define_recipe, take_recipe
 
 
@@ -28,6 +28,7 @@ def main() -> None:
     check_warmup(optimizer, training)
 
     flag_config.import_tensorflow()
+    distribution_flags.start()
     from mobilenas_tf.models.initialization import weight_initializer
     from mobilenas_tf.reporting.page import write_report
     from mobilenas_tf.training.classifier import evaluate_classifier, train_classifier
@@ -87,6 +88,7 @@ flags.DEFINE_string(
 )
 define_recipe()
 run_flags.define_workdir("runs/train_classifier")
+distribution_flags.define_distribution()
 
 if __name__ == "__main__":
     flag_config.run(main)

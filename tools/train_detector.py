@@ -18,7 +18,7 @@ from detection.config import DetectionDataConfig
 from mobilenas_tf.architecture_source import open_architecture
 from mobilenas_tf.training.config import TrainingConfig
 from mobilenas_tf.training.recipe import OF_CLASSIFIERS
-from tools import flag_config, network_flags, run_flags
+from tools import distribution_flags, flag_config, network_flags, run_flags
 from tools.detection_flags import (
     DetectionSettings,
     define_detection,
@@ -41,6 +41,7 @@ def main() -> None:
     settings = detection_from_flags()
 
     flag_config.import_tensorflow()
+    distribution_flags.start()
     from detection.data import load_detection_data
     from detection.heads import fit_detector
     from detection.run_files import write_evaluation
@@ -112,6 +113,7 @@ flags.DEFINE_string(
 flags.DEFINE_alias("backbone_run", "init_weights")
 define_recipe()
 run_flags.define_workdir("runs/train_detector")
+distribution_flags.define_distribution()
 
 if __name__ == "__main__":
     flag_config.run(main)

@@ -11,6 +11,8 @@ import math
 import keras
 from keras import ops
 
+from mobilenas_tf.layers.replicas import num_replicas
+
 # Steps are at least this, so that no quotient overflows.
 LEAST_STEP = 1e-6
 # Of a batch, to take a first step from: few, as this stays in the graph of every step.
@@ -137,7 +139,17 @@ class StepQuantizer(keras.layers.Layer):
         self.lowest, self.highest = integer_range(bits, is_signed=is_signed)
 
     def build(self, input_shape):
-        """Creates the step `[]`, not set."""
+        """Creates the step `[]`, not set.
+
+        Raises:
+            ValueError: If replicas would take different first steps from their parts
+                of the batch.
+        """
+        if self.has_batch_axis and num_replicas() > 1:
+            raise ValueError(
+                "distribute must be none for networks and spaces of few bits. "
+                f"Received: {num_replicas()} replicas"
+            )
         count = math.prod(input_shape[1:] if self.has_batch_axis else input_shape)
         levels = math.sqrt(self.highest)
         if not self.has_batch_axis:

@@ -24,7 +24,7 @@ from mobilenas_tf.layers.shared_kernels import (
 )
 from mobilenas_tf.models.compact import build_network, build_part
 from mobilenas_tf.models.layer_maker import layer_name
-from mobilenas_tf.models.layer_set import FUSED, LayerSet
+from mobilenas_tf.models.layer_set import FUSED, LayerSet, apart_on_replicas
 from mobilenas_tf.models.network_io import network_weights
 from mobilenas_tf.spec import InvertedResidual
 
@@ -142,6 +142,8 @@ class BlockSupernet(keras.Model):
         """
         super().__init__(**kwargs)
         self.space = space
+        if sampling == "path":  # in branches, where replicas cannot meet
+            layer_set = apart_on_replicas(layer_set)
         options = {"layer_set": layer_set, "batch_norm_momentum": batch_norm_momentum}
         self.stem = build_part("stem", space.stem, 3, space.image_size_px, **options)
         self.places = {

@@ -7,6 +7,7 @@ tools that know these only, and for comparisons. Both have the same weights.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -30,7 +31,7 @@ class LayerSet:
     """What `build_network` makes networks of.
 
     `keras` is the namespace of the stock layers. `batch_normalization` takes
-    `momentum`, `epsilon`, `name`; the convolutions take what Conv2D and
+    `momentum`, `epsilon`, `synchronized`, `name`; the convolutions take what Conv2D and
     DepthwiseConv2D take; entries of `activations` take `name`; `channel_shuffle`
     takes `groups` and `name`; `doubling` takes `name`. `quantizer` takes `bits`,
     `is_signed` and `name`, and the convolutions `weight_bits` as well; a set for int8
@@ -73,3 +74,13 @@ STOCK = dataclasses.replace(
     pointwise_convolution=keras.layers.Conv2D,
     depthwise_convolution=keras.layers.DepthwiseConv2D,
 )
+
+
+def apart_on_replicas(layer_set: LayerSet) -> LayerSet:
+    """Returns a set whose batch norms keep to their replica's part of the batch."""
+    return dataclasses.replace(
+        layer_set,
+        batch_normalization=functools.partial(
+            layer_set.batch_normalization, synchronized=False
+        ),
+    )

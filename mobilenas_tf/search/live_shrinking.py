@@ -79,7 +79,7 @@ class LiveShrinking:
             network_cost(part.supernet) for part in (supernet.space, space)
         )
         saving = 1.0 - after.macs / before.macs
-        steps_done = int(self.trainer.optimizer.iterations)
+        steps_done = int(self.trainer.optimizer.iterations.numpy())
         steps_left = self.trainer.total_steps - steps_done
         if saving < _LEAST_SAVING or saving * steps_left <= self.retrace_steps:
             return False

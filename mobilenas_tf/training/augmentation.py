@@ -1,6 +1,7 @@
 """Random variation of batches of training images.
 
-Crops and flips are a function of the seed they are given. MixUp and CutMix (keras-cv)
+Crops and flips are a function of the seed they are given: a share of a batch gets those
+that the whole batch would. MixUp and CutMix (keras-cv)
 are one of the seed they are built with, as long as calls are made one after the other.
 RandAugment (keras-cv) draws from unseeded generators: it does not repeat. keras-cv is
 imported when first needed, which must be before tfmot is: tfmot turns it to Keras 2.
@@ -14,6 +15,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from mobilenas_tf.training.batch_share import WHOLE, Share
 from mobilenas_tf.training.config import AugmentationConfig
 
 LARGEST_PADDED_IMAGE_PX = 64
@@ -53,7 +55,7 @@ def resolve_augmentation(
 
 
 def build_image_transform(
-    config: AugmentationConfig, image_size_px: int
+    config: AugmentationConfig, image_size_px: int, share: Share = WHOLE
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns a graph function that varies each image of a batch on its own.
 
@@ -63,6 +65,7 @@ def build_image_transform(
     Args:
         config: Without `auto`.
         image_size_px: S.
+        share: Which part of a batch it will be given.
     """
     flip = config.horizontal_flip == "on"
     rand_augment = None
@@ -87,11 +90,12 @@ def build_image_transform(
                 min_area=config.min_crop_area,
                 flip=flip,
                 seed=seed,
+                share=share,
             )
         else:
             padding_px = config.crop_padding_px if config.crop == "pad" else 0
             images = shift_and_flip(
-                images, padding_px=padding_px or 0, flip=flip, seed=seed
+                images, padding_px=padding_px or 0, flip=flip, seed=seed, share=share
             )
         images = tf.cast(images, tf.float32)
         return images if rand_augment is None else rand_augment(images)
@@ -100,7 +104,12 @@ def build_image_transform(
 
 
 def shift_and_flip(
-    images: tf.Tensor, *, padding_px: int, flip: bool, seed: tf.Tensor
+    images: tf.Tensor,
+    *,
+    padding_px: int,
+    flip: bool,
+    seed: tf.Tensor,
+    share: Share = WHOLE,
 ) -> tf.Tensor:
     """Returns random crops, at the same size, of the images padded with zeros.
 
@@ -109,20 +118,26 @@ def shift_and_flip(
         padding_px: Zeros added on each side; the image shifts by at most this much.
         flip: Whether to mirror half of the images left to right.
         seed: `[2]` integers.
+        share: Which part of a batch the images are.
     """
     batch_size, height, width, _ = images.shape
     shift_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
     rows = tf.range(height)[tf.newaxis, :]
     columns = tf.range(width)[tf.newaxis, :]
     if flip:
-        is_flipped = _draw_flips(batch_size, flip_seed)[:, tf.newaxis]
+        is_flipped = _draw_flips(batch_size, flip_seed, share)[:, tf.newaxis]
         columns = tf.where(is_flipped, width - 1 - columns, columns)
     if padding_px:
         pad = [padding_px, padding_px]
         images = tf.pad(images, [[0, 0], pad, pad, [0, 0]])
         offsets = tf.random.stateless_uniform(
-            [2, batch_size, 1], shift_seed, 0, 2 * padding_px + 1, tf.int32
+            [2, share.count * batch_size, 1],
+            shift_seed,
+            0,
+            2 * padding_px + 1,
+            tf.int32,
         )
+        offsets = share.of(offsets, axis=1)
         rows, columns = rows + offsets[0], columns + offsets[1]
         images = tf.gather(images, rows, axis=1, batch_dims=1)
     if padding_px or flip:
@@ -132,7 +147,13 @@ def shift_and_flip(
 
 
 def random_resized_crop(
-    images: tf.Tensor, size_px: int, *, min_area: float, flip: bool, seed: tf.Tensor
+    images: tf.Tensor,
+    size_px: int,
+    *,
+    min_area: float,
+    flip: bool,
+    seed: tf.Tensor,
+    share: Share = WHOLE,
 ) -> tf.Tensor:
     """Returns `[B, size_px, size_px, C]` float32: random parts, resized bilinearly.
 
@@ -148,10 +169,12 @@ def random_resized_crop(
         min_area: Smallest share of the image's area, before a side is cut.
         flip: Whether to mirror half of the images left to right.
         seed: `[2]` integers.
+        share: Which part of a batch the images are.
     """
     batch_size = images.shape[0]
     box_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
-    draws = tf.random.stateless_uniform([4, batch_size], box_seed)
+    draws = tf.random.stateless_uniform([4, share.count * batch_size], box_seed)
+    draws = share.of(draws, axis=1)
     area = min_area + (1 - min_area) * draws[0]
     low, high = (math.log(ratio) for ratio in ASPECT_RATIOS)
     ratio = tf.exp(low + (high - low) * draws[1])
@@ -160,7 +183,7 @@ def random_resized_crop(
     top, left = draws[2] * (1 - height), draws[3] * (1 - width)
     right = left + width
     if flip:
-        is_flipped = _draw_flips(batch_size, flip_seed)
+        is_flipped = _draw_flips(batch_size, flip_seed, share)
         left, right = (
             tf.where(is_flipped, right, left),
             tf.where(is_flipped, left, right),
@@ -171,8 +194,9 @@ def random_resized_crop(
     )
 
 
-def _draw_flips(batch_size: int, seed: tf.Tensor) -> tf.Tensor:
-    return tf.random.stateless_uniform([batch_size], seed, 0, 2, tf.int32) == 1
+def _draw_flips(batch_size: int, seed: tf.Tensor, share: Share) -> tf.Tensor:
+    count = share.count * batch_size
+    return share.of(tf.random.stateless_uniform([count], seed, 0, 2, tf.int32)) == 1
 
 
 def build_mixer(

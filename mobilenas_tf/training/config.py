@@ -299,6 +299,22 @@ class TrainingConfig:
         return SavingConfig(self.checkpoint_every_epochs, self.checkpoint_minutes)
 
 
+@dataclasses.dataclass(frozen=True)
+class DistributionConfig:
+    """How many devices and machines train."""
+
+    distribute: Literal["none", "mirrored", "multi_worker"] = option(
+        "none",
+        "mirrored: on all GPUs of this machine; multi_worker: on all machines of the "
+        "cluster that the variable TF_CONFIG describes, each started with the same "
+        "flags. A batch is shared out evenly.",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        require_literals(self)
+
+
 def check_warmup(optimizer: OptimizerConfig, training: TrainingConfig) -> None:
     """Raises a ValueError unless the warm-up ends before the run does."""
     require(

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from mobilenas_tf.layers.replicas import num_replicas
 from mobilenas_tf.training.augmentation import (
     CROP_SOURCE_SCALE,
     build_image_transform,
@@ -20,6 +21,7 @@ from mobilenas_tf.training.augmentation import (
     resolve_augmentation,
 )
 from mobilenas_tf.training.config import AugmentationConfig, DataConfig
+from mobilenas_tf.training.distribution import check_batch_size, worker_share
 from mobilenas_tf.training.image_split import ImageSource, ImageSplit, LoadRequest
 from mobilenas_tf.training.splits import (
     SplitPlan,
@@ -96,14 +98,17 @@ class ClassificationData:
 
     @functools.cached_property
     def _image_transform(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        return build_image_transform(self.augmentation, self.config.image_size_px)
+        return build_image_transform(
+            self.augmentation, self.config.image_size_px, worker_share()
+        )
 
     def train_epoch(self, epoch: int) -> tf.data.Dataset:
         """Returns `steps_per_epoch` batches of augmented training images.
 
         Order and augmentation follow from (`config.seed`, `epoch`), except for
         RandAugment, which does not repeat. Images that do not fill a batch are left
-        out; which ones differs from epoch to epoch.
+        out; which ones differs from epoch to epoch. Where several workers train, each
+        gets its share of every batch; it mixes images within its share.
 
         Args:
             epoch: From 0.
@@ -113,7 +118,8 @@ class ClassificationData:
             `[B]` float32 weights, all of static shape. An image has its class's weight;
             a mixed image has a weight mixed like its label.
         """
-        batch_size, num_classes = self.config.batch_size, self.num_classes
+        share, num_classes = worker_share(), self.num_classes
+        batch_size = share.size(self.config.batch_size)
         epoch_seed = int(
             np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0]
         )
@@ -134,7 +140,7 @@ class ClassificationData:
                 return images, labels, tf.ones([batch_size])
             return images, labels, tf.linalg.matvec(labels, self.class_weights)
 
-        dataset = self.train_split.batches(batch_size, epoch_seed)
+        dataset = self.train_split.batches(self.config.batch_size, epoch_seed, share)
         dataset = dataset.take(self.steps_per_epoch).enumerate()
         dataset = dataset.map(vary, num_parallel_calls=tf.data.AUTOTUNE)
         mixup_alpha, cutmix_alpha = (
@@ -225,7 +231,7 @@ def load_classification_data(
 
     Raises:
         ValueError: If the data set is missing or unusable, too many photos are corrupt,
-            or a batch is larger than the training split.
+            or a batch is larger than the training split or not one for all replicas.
     """
     return _load(data_config, augmentation_config, share=0.0)[0]
 
@@ -248,12 +254,13 @@ def load_divided_data(
     """
     first, second = _load(data_config, augmentation_config, share=share)
     batch_size = second.num_train // first.steps_per_epoch
-    if batch_size < 1:
+    if batch_size < num_replicas():
         raise ValueError(
             f"batch_size must be larger, so that a share of {share:g} of the training "
-            "images has one for every step. "
+            "images has one for every step and replica. "
             f"Received: batch_size={data_config.batch_size}"
         )
+    batch_size -= batch_size % num_replicas()
     config = dataclasses.replace(data_config, batch_size=batch_size)
     return first, dataclasses.replace(second, config=config)
 
@@ -262,6 +269,7 @@ def _load(
     data_config: DataConfig, augmentation_config: AugmentationConfig, *, share: float
 ) -> tuple[ClassificationData, ...]:
     """Returns the data set, and once more with a share of its training images."""
+    check_batch_size(data_config.batch_size)
     augmentation = resolve_augmentation(
         augmentation_config,
         dataset=data_config.dataset,

@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 from mobilenas_tf.names import check_name
+from mobilenas_tf.training.batch_share import WHOLE, Share
 from mobilenas_tf.training.image_split import (
     ImageSource,
     ImageSplit,
@@ -159,11 +160,14 @@ def _load_photos(
         image = tf.numpy_function(read, [index], tf.uint8, stateful=False)
         return tf.ensure_shape(image, (size_px, size_px, 3)), tf.gather(labels, index)
 
-    def batches(batch_size: int, shuffle_seed: int | None) -> tf.data.Dataset:
+    def batches(
+        batch_size: int, shuffle_seed: int | None, share: Share = WHOLE
+    ) -> tf.data.Dataset:
+        order = index_order(len(labels), shuffle_seed)
         return (
-            tf.data.Dataset.from_tensor_slices(index_order(len(labels), shuffle_seed))
+            tf.data.Dataset.from_tensor_slices(share.pick(order, batch_size))
             .map(read_image, num_parallel_calls=tf.data.AUTOTUNE)
-            .batch(batch_size)
+            .batch(share.size(batch_size))
         )
 
     return ImageSplit(labels, batches), skipped

@@ -7,9 +7,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
+
+from mobilenas_tf.training.batch_share import WHOLE, Share
+
+
+class Batches(Protocol):
+    """Gives the batches of a split, any number of times."""
+
+    def __call__(
+        self, batch_size: int, shuffle_seed: int | None, share: Share = WHOLE
+    ) -> tf.data.Dataset:
+        """Returns `[B, R, R, 3]` uint8 images and `[B]` int32 labels.
+
+        Args:
+            batch_size: B; the last batch may be smaller.
+            shuffle_seed: The order is a function of it, for None it is fixed.
+            share: Which part of every whole batch to read.
+        """
+        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,13 +37,11 @@ class ImageSplit:
 
     Attributes:
         labels: `[N]` int32 class indices, for counting.
-        batches: `batches(batch_size, shuffle_seed)` gives a dataset of `[B, R, R, 3]`
-            uint8 images and `[B]` int32 labels; the last batch may be smaller. The
-            order is fixed for None, else it is a function of the seed.
+        batches: Gives datasets.
     """
 
     labels: np.ndarray
-    batches: Callable[[int, int | None], tf.data.Dataset]
+    batches: Batches
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,11 +89,13 @@ def hold_in_memory(images: np.ndarray, labels: np.ndarray) -> ImageSplit:
     with tf.device("CPU:0"):
         all_images, all_labels = tf.constant(images), tf.constant(labels)
 
-    def batches(batch_size: int, shuffle_seed: int | None) -> tf.data.Dataset:
+    def batches(
+        batch_size: int, shuffle_seed: int | None, share: Share = WHOLE
+    ) -> tf.data.Dataset:
         order = index_order(len(labels), shuffle_seed)
         return (
-            tf.data.Dataset.from_tensor_slices(order)
-            .batch(batch_size)
+            tf.data.Dataset.from_tensor_slices(share.pick(order, batch_size))
+            .batch(share.size(batch_size))
             .map(
                 lambda index: (
                     tf.gather(all_images, index),

@@ -20,6 +20,11 @@ import tqdm
 from mobilenas_tf.interruption import HeldSignals, hold_signals
 from mobilenas_tf.training.checkpoints import Checkpoints, Position, disk_errors
 from mobilenas_tf.training.config import SavingConfig
+from mobilenas_tf.training.distribution import (
+    average_statistics,
+    compiled_step,
+    worker_share,
+)
 from mobilenas_tf.training.run_dir import RunDir
 
 Trainer = Any
@@ -92,7 +97,7 @@ def run_epochs(
     """
     checkpoints = Checkpoints(run.checkpoints_path, saving or SavingConfig())
     start, row = _go_on(trainer, checkpoints, run, resizing)
-    step = tf.function(trainer.train_step)
+    step = compiled_step(trainer)
     writer = tf.summary.create_file_writer(str(run.tensorboard_path))
     with hold_signals() as held:
         saver = _Saver(trainer, checkpoints, held)
@@ -110,15 +115,14 @@ def run_epochs(
                 functools.partial(saver.within_epoch, epoch, seen),
             )
             images_per_second = figures.pop("images") / (time.monotonic() - started)
+            average_statistics(trainer.network)
             row = {
                 "phase": phase,
-                "step": int(trainer.optimizer.iterations),
+                "step": int(trainer.optimizer.iterations.numpy()),
                 "epoch": epoch + 1,
-                "learning_rate": float(trainer.optimizer.learning_rate),
+                "learning_rate": float(np.array(trainer.optimizer.learning_rate)),
                 "images_per_second": images_per_second,
-                # Of no step, if the last one was before the run was stopped.
-                **{each.name: float(each.result()) for each in trainer.metrics},
-                **figures,
+                **(figures or _means(trainer)),
                 **evaluate(),
             }
             run.append_metrics(row)
@@ -127,10 +131,15 @@ def run_epochs(
             with disk_errors(run.tensorboard_path):
                 _write_summary(writer, row)
             if resizing is not None and resizing.after_epoch(epoch + 1):
-                step = tf.function(trainer.train_step)
+                step = compiled_step(trainer)
             saver.after_epoch(epoch + 1, is_last=epoch + 1 == epochs)
     writer.close()
     return row
+
+
+def _means(trainer: Trainer) -> dict[str, float]:
+    """Returns the figures of an epoch whose last step was before the run stopped."""
+    return {each.name: float(each.result()) for each in trainer.metrics}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,12 +217,12 @@ def run_steps(
         DivergedError: If the loss is no longer a finite number.
     """
     figures: dict[str, tf.Tensor] = {}
-    images, shown = 0, 0.0
+    images, shown, workers = 0, 0.0, worker_share().count
     # disable=None: no bar where the output is no terminal.
     with tqdm.tqdm(batches, desc=title, unit="step", leave=False, disable=None) as bar:
         for count, batch in enumerate(bar, start=1):
             figures = step(batch)
-            images += tf.nest.flatten(batch)[0].shape[0]
+            images += workers * tf.nest.flatten(batch)[0].shape[0]
             if time.monotonic() - shown > _PROGRESS_INTERVAL:
                 shown = time.monotonic()
                 bar.set_postfix_str(_summary(_floats(figures)))

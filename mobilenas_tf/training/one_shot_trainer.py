@@ -10,7 +10,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mobilenas_tf.layers.replicas import replica_mean
 from mobilenas_tf.models.one_shot_supernet import OneShotSupernet
+from mobilenas_tf.training.distribution import apply_gradients, replica_share
 from mobilenas_tf.training.task import Objective
 
 
@@ -74,7 +76,8 @@ class OneShotTrainer(keras.Model):
         The figures are those of the first network; `sampled_loss` is the mean of the
         others.
         """
-        (images, labels, weights), plans = data
+        batch, plans = data
+        images, labels, weights = replica_share(batch)
         gradients = tf.function(self._gradients, autograph=False)  # traced once for all
         loss, figures, logits, total = gradients(images, labels, weights, plans[0])
         if self.has_distillation:
@@ -84,13 +87,13 @@ class OneShotTrainer(keras.Model):
             other_loss, _, _, more = gradients(images, labels, weights, plans[index])
             total = [one + other for one, other in zip(total, more, strict=True)]
             others.append(other_loss)
-        self.optimizer.apply(total, self.supernet.trainable_variables)
+        apply_gradients(self.optimizer, total, self.supernet.trainable_variables)
         figures = {
             "loss": loss,
             "sampled_loss": tf.add_n(others) / len(others) if others else loss,
             **figures,
         }
-        for name, value in figures.items():
+        for name, value in replica_mean(figures).items():
             self.means[name].update_state(value)
         return {metric.name: metric.result() for metric in self.metrics}
 

@@ -13,8 +13,10 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from mobilenas_tf.costs.block_costs import BlockCosts
+from mobilenas_tf.layers.replicas import replica_mean
 from mobilenas_tf.models.block_supernet import BlockSupernet
 from mobilenas_tf.training.budget import BudgetSchedule, PenaltyController
+from mobilenas_tf.training.distribution import apply_gradients, replica_share
 from mobilenas_tf.training.task import Objective
 from mobilenas_tf.training.two_optimizers import (
     TwoOptimizerTrainer,
@@ -103,7 +105,7 @@ class OperatorTrainer(TwoOptimizerTrainer):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes a step on two batches and returns the running means of the metrics."""
-        (images, *targets), (other_images, *other_targets) = data
+        (images, *targets), (other_images, *other_targets) = replica_share(data)
         progress = tf.cast(self.optimizer.iterations, tf.float32) / self.total_steps
         for choice in self.supernet.choices.values():
             choice.temperature.assign(self.temperature(progress))
@@ -121,7 +123,7 @@ class OperatorTrainer(TwoOptimizerTrainer):
             "penalty_strength": strength,
             **figures,
         }
-        for name, value in figures.items():
+        for name, value in replica_mean(figures).items():
             self.means[name].update_state(value)
         return {metric.name: metric.result() for metric in self.metrics}
 
@@ -130,7 +132,7 @@ class OperatorTrainer(TwoOptimizerTrainer):
         with tf.GradientTape() as tape:
             outputs = self.supernet(images, training=True)
             loss, figures = self.objective.loss(outputs, *targets)
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        apply_gradients(self.optimizer, tape.gradient(loss, variables), variables)
         return loss, figures
 
     def _train_choices(self, images: Any, targets: Any, target: Any) -> tf.Tensor:
@@ -154,7 +156,7 @@ class OperatorTrainer(TwoOptimizerTrainer):
                 loss, cost, target, strength / self.schedule.start_cost
             )
         gradients = tape.gradient(loss, [variable.value for variable in variables])
-        self.architecture_optimizer.apply(gradients, variables)
+        apply_gradients(self.architecture_optimizer, gradients, variables)
         return strength
 
     def _compare(

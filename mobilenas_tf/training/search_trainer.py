@@ -12,6 +12,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from mobilenas_tf.layers.replicas import replica_mean
 from mobilenas_tf.models.supernet import Supernet
 from mobilenas_tf.training.budget import (
     INTEGRAL_GAIN,
@@ -19,6 +20,7 @@ from mobilenas_tf.training.budget import (
     BudgetSchedule,
     PenaltyController,
 )
+from mobilenas_tf.training.distribution import apply_gradients, replica_share
 from mobilenas_tf.training.task import Objective
 from mobilenas_tf.training.two_optimizers import (
     TwoOptimizerTrainer,
@@ -116,7 +118,7 @@ class SearchTrainer(TwoOptimizerTrainer):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes one step on a batch and returns the running means of the metrics."""
-        images, *targets = data
+        images, *targets = replica_share(data)
         progress = tf.cast(self.optimizer.iterations, tf.float32) / self.total_steps
         self._set_temperature(progress)
         target = self.schedule.target(progress)
@@ -134,10 +136,14 @@ class SearchTrainer(TwoOptimizerTrainer):
                 cost = self._cost_of_gates()
             loss = task_loss + strength * cost / self.schedule.start_cost
         gradients = tape.gradient(loss, [*weight_variables, *logits_variables])
-        self.optimizer.apply(gradients[: len(weight_variables)], weight_variables)
+        apply_gradients(
+            self.optimizer, gradients[: len(weight_variables)], weight_variables
+        )
         if logits_variables:
-            self.architecture_optimizer.apply(
-                gradients[len(weight_variables) :], logits_variables
+            apply_gradients(
+                self.architecture_optimizer,
+                gradients[len(weight_variables) :],
+                logits_variables,
             )
         figures = {
             "loss": task_loss,
@@ -146,7 +152,7 @@ class SearchTrainer(TwoOptimizerTrainer):
             "penalty_strength": strength,
             **figures,
         }
-        for name, value in figures.items():
+        for name, value in replica_mean(figures).items():
             self.means[name].update_state(value)
         self.alive_metric.reset_state()
         self.alive_metric.update_state(self._channels_alive())

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from mobilenas_tf.training.batch_share import WHOLE, Share
 from mobilenas_tf.training.image_split import (
     ImageSource,
     ImageSplit,
@@ -252,14 +253,17 @@ def _stream(
         image = tf.numpy_function(decode, [file], tf.uint8, stateful=False)
         return tf.ensure_shape(image, (size_px, size_px, 3)), label
 
-    def batches(batch_size: int, shuffle_seed: int | None) -> tf.data.Dataset:
+    def batches(
+        batch_size: int, shuffle_seed: int | None, share: Share = WHOLE
+    ) -> tf.data.Dataset:
         examples = encoded
         if shuffle_seed is not None:
             examples = examples.shuffle(
                 _SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False
             )
+        examples = share.filter(examples, batch_size)
         return examples.map(decode_image, num_parallel_calls=tf.data.AUTOTUNE).batch(
-            batch_size
+            share.size(batch_size)
         )
 
     return ImageSplit(labels, batches)

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mobilenas_tf.layers.replicas import replica_mean
+from mobilenas_tf.training.distribution import apply_gradients, replica_share
 from mobilenas_tf.training.task import Objective
 
 
@@ -47,13 +49,13 @@ class NetworkTrainer(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes one step on a batch and returns the running means of the metrics."""
-        images, *targets = data
+        images, *targets = replica_share(data)
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             outputs = self.network(images, training=True)
             loss, figures = self.objective.loss(outputs, *targets)
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
-        for name, value in {"loss": loss, **figures}.items():
+        apply_gradients(self.optimizer, tape.gradient(loss, variables), variables)
+        for name, value in replica_mean({"loss": loss, **figures}).items():
             self.means[name].update_state(value)
         return {metric.name: metric.result() for metric in self.metrics}
 
