@@ -43,7 +43,7 @@ lock:
 	@rm -rf .venv-lock
 
 clean:
-	@rm -rf .venv .venv-lock .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-lock .pytest_cache .hypothesis .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Makes an empty virtual environment with the first Python 3.11 that works: a version

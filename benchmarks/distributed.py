@@ -51,7 +51,7 @@ _RESULT = flags.DEFINE_string("result", None, "Used by the script itself.")
 
 # Sides, by the value of --distribute and how many processes there are.
 ALONE, REORDERED, WORKERS, DEVICES = "alone", "reordered", "workers", "devices"
-SIDES = {
+SIDES: Mapping[str, tuple[Any, int]] = {
     ALONE: ("none", 1),
     REORDERED: ("none", 1),
     WORKERS: ("multi_worker", 2),
@@ -245,7 +245,8 @@ def _take_steps(run: Run) -> None:
     strategy = make_strategy(DistributionConfig(SIDES[run.side][0]))
     scope = replicated(strategy) if strategy else contextlib.nullcontext()
     take = _take_freely if run.how == FREELY else _take_stepwise
-    np.savez(_RESULT.value, **take(run, scope))
+    result: str = _RESULT.value  # pyright: ignore[reportAssignmentType]  # a job has it
+    np.savez(result, **take(run, scope))
 
 
 def _take_freely(run: Run, scope: Any) -> dict[str, Any]:

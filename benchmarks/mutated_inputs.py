@@ -142,31 +142,49 @@ def attempt(
             path.mkdir()
         else:
             path.write_bytes(data)
-        before, started = _content(Path(parent)), time.perf_counter()
-        outcome, detail = _read(case, path, valid)
+        started = time.perf_counter()
+        outcome, detail = judge(case, path, valid)
         seconds = time.perf_counter() - started
-        if outcome == "refused" and _content(Path(parent)) != before:
-            outcome, detail = "wrong", f"refused, and changed the folder: {detail}"
     return Attempt(case.name, index, outcome, detail, seconds, _is_json(data))
 
 
-def _read(case: Case, path: Path, valid: Any) -> tuple[str, str]:
+def judge(case: Case, path: Path, valid: Any) -> tuple[str, str]:
+    """Returns outcome and detail, as an `Attempt` has them, of a file that is there.
+
+    Args:
+        case: The reader.
+        path: Of the damaged file, in a folder that has nothing but the case's files.
+        valid: What the reader makes of the valid file.
+    """
+    before = _content(path.parent)
+    previous = signal.signal(signal.SIGPROF, _stop)
     signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
+    try:
+        outcome, detail = _try(case, path, valid)
+    except HangError:
+        outcome, detail = "hang", f"more than {MAX_SECONDS:g} s"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
+    if outcome == "refused" and _content(path.parent) != before:
+        return "wrong", f"refused, and changed the folder: {detail}"
+    return outcome, detail
+
+
+def _stop(*_: Any) -> None:
+    raise HangError
+
+
+def _try(case: Case, path: Path, valid: Any) -> tuple[str, str]:
     try:
         found = case.read(path)
         fine = case.accept(found, valid)
-        return ("accepted", "") if fine else ("wrong", "accepted a wrong file")
-    except (ValueError, OSError) as error:
+    except Exception as error:  # any: that none but a user's comes is to be shown
         is_users = isinstance(error, USER_ERRORS)
         if is_users or getattr(error, "errno", None) in USER_ERROR_NUMBERS:
             return _refused(case, path, error)
         return "stack trace", repr(error)[:MAX_LETTERS]
-    except HangError:
-        return "hang", f"more than {MAX_SECONDS:g} s"
-    except Exception as error:  # any: that none comes is what is to be shown
-        return "stack trace", repr(error)[:MAX_LETTERS]
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+    return ("accepted", "") if fine else ("wrong", "accepted a wrong file")
 
 
 def _refused(case: Case, path: Path, error: Exception) -> tuple[str, str]:
@@ -195,11 +213,6 @@ def _is_json(data: bytes | None) -> bool:
 
 def work(plan: Sequence[tuple[str, int]], examples: Path, *, seed: int) -> None:
     """Tries the files of a plan, in the process of one group; tells each as it ends."""
-
-    def stop(*_: Any) -> None:
-        raise HangError
-
-    signal.signal(signal.SIGPROF, stop)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -73,26 +73,39 @@ INFO: Inference timings in us: Init: 12500, First inference: 1500, Warmup (avg):
 INFO: Memory footprint delta from the start of the tool (MB): init=1.5 overall=3.25
 """
 _PROFILE = """============================== Run Order ==============================
-\tnode type,\tfirst,\tavg ms,\t%,\tcdf%,\tmem KB,\ttimes called,\tname
-\tCONV_2D,\t0.2,\t0.21,\t60.0%,\t60.0%,\t0,\t1,\t[conv]:0
-\tADD,\t0.1,\t0.14,\t40.0%,\t100.0%,\t0,\t1,\t[add]:1
+node type, first, avg_ms, %, cdf%, mem KB, times called, name
+CONV_2D, 0.2, 0.21, 60.0%, 60.0%, 0, 1, [conv]:0
+ADD, 0.1, 0.14, 40.0%, 100.0%, 0, 1, [add, relu]:1
 
 Number of nodes executed: 2
 2 nodes observed
 """
 
 
-def _make_proto(folder: Path) -> Path:
-    def field(number: int, kind: int, payload: bytes) -> bytes:
-        return bytes([number << 3 | kind]) + payload
+def _field(number: int, kind: int, payload: bytes) -> bytes:
+    return bytes([number << 3 | kind]) + payload
 
-    def message(number: int, content: bytes) -> bytes:
-        return field(number, 2, bytes([len(content)]) + content)
 
-    latency = b"".join(field(n, 5, struct.pack("<f", n * 0.5)) for n in range(1, 10))
-    memory, misc = field(2, 0, b"\x80\x08"), field(2, 0, b"\x32")
+def _message(number: int, content: bytes) -> bytes:
+    return _field(number, 2, bytes([len(content)]) + content)
+
+
+def _make_figures(folder: Path) -> Path:
+    latency = b"".join(_field(n, 5, struct.pack("<f", n * 0.5)) for n in range(1, 10))
+    memory, misc = _field(2, 0, b"\x80\x08"), _field(2, 0, b"\x32")
     path = folder / "result.pb"
-    path.write_bytes(message(2, latency) + message(3, memory) + message(4, misc))
+    path.write_bytes(_message(2, latency) + _message(3, memory) + _message(4, misc))
+    return path
+
+
+def _make_runtime_info(folder: Path) -> Path:
+    def node(number: int, name: bytes, delegate: bytes) -> bytes:
+        content = _field(1, 0, bytes([number])) + _message(2, name)
+        return _message(3, content + delegate)
+
+    nodes = node(1, b"CONV_2D", b"") + node(2, b"x", _message(8, _message(1, b"GPU")))
+    path = folder / "runtime_info.pb"
+    path.write_bytes(_message(2, nodes + _message(4, b"\x01\x02")))
     return path
 
 
@@ -186,7 +199,7 @@ TEXT_CASES = (
     Case(
         "figures of benchmark_model",
         "bytes",
-        _make_proto,
+        _make_figures,
         lambda path: read_result(path.read_bytes()),
         _is_told,
         names_file=False,
@@ -202,7 +215,7 @@ TEXT_CASES = (
     Case(
         "delegation of benchmark_model",
         "bytes",
-        _make_proto,
+        _make_runtime_info,
         lambda path: read_runner_delegation("", path.read_bytes(), asked="GPU"),
         _is_told,
         names_file=False,

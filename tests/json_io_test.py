@@ -1,7 +1,7 @@
 import dataclasses
 import json
 import os
-from typing import Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from mobilenas_tf.json_io import (
     from_plain,
     read_architecture,
     read_json,
+    read_object,
     to_plain,
     write_architecture,
     write_json,
@@ -302,3 +303,86 @@ def test_a_value_that_json_lacks_writes_nothing(tmp_path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert os.listdir(tmp_path) == []
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shapes:
+    pairs: tuple[tuple[str, int], ...]
+    by_name: dict[str, float]
+    scalar: str | int | None
+    anything: Any
+
+
+_SHAPES = {"pairs": [["a", 1]], "by_name": {"x": 2}, "scalar": 3, "anything": [{}]}
+
+
+class _Open(TypedDict):
+    rows: tuple[int, ...]
+
+
+def test_mappings_pairs_and_scalars_become_a_dataclass():
+    shapes = from_plain(_Shapes, _SHAPES, "s")
+    assert shapes == _Shapes((("a", 1),), {"x": 2.0}, 3, [{}])
+    assert type(shapes.by_name["x"]) is float
+    assert from_plain(_Shapes, {**_SHAPES, "scalar": None}, "s").scalar is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pairs": [["a"]]}, "s/pairs[0] must be a list of 2. Received: ['a']"),
+        ({"pairs": [["a", "1"]]}, "s/pairs[0][1] must be of type int. Received: '1'"),
+        ({"by_name": []}, "s/by_name must be a JSON object. Received: []"),
+        ({"by_name": {"x": "2"}}, "s/by_name/x must be of type float. Received: '2'"),
+        (
+            {"scalar": True},
+            "s/scalar must be of type str or int or null. Received: True",
+        ),
+    ],
+)
+def test_mappings_pairs_and_scalars_of_another_type_are_refused(changes, message):
+    with pytest.raises(ValueError) as error:
+        from_plain(_Shapes, {**_SHAPES, **changes}, "s")
+    assert str(error.value) == message
+
+
+def test_a_typed_dict_takes_other_keys_too():
+    assert from_plain(_Open, {"rows": [1], "x": None}, "s") == {"rows": (1,), "x": None}
+    with pytest.raises(ValueError, match="s must have the key 'rows'. It is missing"):
+        from_plain(_Open, {"x": None}, "s")
+    with pytest.raises(ValueError, match=r"s/rows\[0\] must be of type int"):
+        from_plain(_Open, {"rows": [1.5]}, "s")
+
+
+@pytest.mark.parametrize("kind", [[], {}, 3, None, "Attention"])
+def test_a_kind_of_block_that_is_no_name_is_refused(tmp_path, kind):
+    document = _document()
+    document["architecture"]["stages"][0]["blocks"][0]["type"] = kind
+    assert "blocks[0]/type must be one of InvertedResidual" in _error(
+        tmp_path, document
+    )
+
+
+def test_a_literal_does_not_take_an_equal_value_of_another_type():
+    with pytest.raises(ValueError, match=r"s must be one of \(1, 2\). Received: True"):
+        from_plain(Literal[1, 2], True, "s")
+
+
+def test_what_is_shown_of_a_wrong_value_is_short(tmp_path):
+    assert len(_error(tmp_path, {**_document(), "architecture": "x" * 10**6})) < 300
+
+
+def test_a_file_of_something_else_than_an_object_is_named(tmp_path):
+    write_json(tmp_path / "a.json", [1])
+    with pytest.raises(
+        ValueError, match=r"a.json must be a JSON object. Received: \[1\]"
+    ):
+        read_object(tmp_path / "a.json")
+
+
+def test_a_name_with_line_ends_is_refused(tmp_path):
+    document = _document()
+    document["architecture"]["name"] = "two\nlines"
+    assert "name of Architecture must be a name on one line" in _error(
+        tmp_path, document
+    )

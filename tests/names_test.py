@@ -1,6 +1,6 @@
 import pytest
 
-from mobilenas_tf.names import lookup
+from mobilenas_tf.names import check_name, lookup
 
 TABLE = {"mobilenet_v2": 2, "mobilenet_v3": 3, "mnasnet": 1, "atomnas": 0}
 
@@ -23,3 +23,20 @@ def test_a_name_like_no_other_is_answered_with_all():
         ValueError, match="atomnas, mnasnet, mobilenet_v2, mobilenet_v3"
     ):
         lookup("network", "?", TABLE)
+
+
+@pytest.mark.parametrize("name", ["cat", "a cat; rm -rf /", "'\"$x`", "ü 猫", "../.."])
+def test_a_name_may_have_what_a_line_of_text_has(name):
+    check_name(name, "class")
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a\nb", "a\r", "\x1b[2J", "\u2028", "\udcff"]
+)
+def test_a_name_that_is_no_line_of_text_is_refused(name):
+    with pytest.raises(ValueError) as error:
+        check_name(name, "class")
+    assert str(error.value) == (
+        "class must be a name on one line, without control characters. "
+        f"Received: {name!r}"
+    )

@@ -200,7 +200,7 @@ def _epoch(row: Mapping[str, Any], run: RunDir) -> int:
 
 
 def run_steps(
-    step: Callable[[Any], dict[str, tf.Tensor]],
+    step: Callable[[Any], Mapping[str, tf.Tensor]],
     batches: tf.data.Dataset,
     title: str,
     after_step: Callable[[int], None] | None = None,
@@ -216,7 +216,7 @@ def run_steps(
     Raises:
         DivergedError: If the loss is no longer a finite number.
     """
-    figures: dict[str, tf.Tensor] = {}
+    figures: Mapping[str, tf.Tensor] = {}
     images, shown, workers = 0, 0.0, worker_share().count
     # disable=None: no bar where the output is no terminal.
     with tqdm.tqdm(batches, desc=title, unit="step", leave=False, disable=None) as bar:

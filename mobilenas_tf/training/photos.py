@@ -118,7 +118,8 @@ def read_photo_size(data: bytes) -> tuple[int, int]:
         ValueError: If it is no photo; says why.
     """
     with _say_why():
-        return _upright_size(Image.open(io.BytesIO(data)))
+        image, stored_size = _open(data, shorter_side_px=1)
+        return _upright_size(image, stored_size)
 
 
 @contextlib.contextmanager
@@ -132,9 +133,30 @@ def _say_why() -> Iterator[None]:
         raise ValueError(f"The photo cannot be decoded: {error}") from error
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+def _open(
+    data: bytes, shorter_side_px: float | None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Returns a photo that is not decoded yet, and its stored width and height.
+
+    A JPEG may be decoded at 1/2, 1/4 or 1/8 of them, with at least this shorter side.
+    """
+    image = Image.open(io.BytesIO(data))
     width, height = image.size
+    if shorter_side_px is not None:
+        scale = shorter_side_px / min(width, height)
+        image.draft(None, (int(width * scale) + 1, int(height * scale) + 1))
+    # The header says so much; memory for it is not taken yet.
+    if image.width * image.height > MAX_DECODED_PIXELS:
+        raise ValueError(
+            f"it has {height:,} x {width:,} pixels, more than {MAX_DECODED_PIXELS:,}"
+        )
+    return image, (width, height)
+
+
+def _upright_size(image: Image.Image, stored_size: tuple[int, int]) -> tuple[int, int]:
+    """Returns height and width after the EXIF orientation."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    width, height = stored_size
     # EXIF 2.32, tag 0x112: the orientations from 5 on swap rows and columns. Pillow has
     # turned a TIFF by then.
     is_swapped = orientation in range(5, 9) and image.format != "TIFF"
@@ -149,24 +171,14 @@ def _open_rgb(
 ) -> Image.Image:
     """Returns an upright photo, perhaps smaller, of at least this shorter side."""
     with _say_why():
-        image = Image.open(io.BytesIO(data))
-        width, height = image.size
-        is_upright = annotated_size in (None, _upright_size(image))
+        # The resize still gets twice the pixels that it needs.
+        image, stored_size = _open(data, shorter_side_px)
+        width, height = stored_size
+        is_upright = annotated_size in (None, _upright_size(image, stored_size))
         if not is_upright and annotated_size != (height, width):
             raise ValueError(
                 f"it has {height} x {width} pixels, and the annotations speak of "
                 f"{' x '.join(map(str, annotated_size or ()))}"
-            )
-        if shorter_side_px is not None:
-            # A JPEG may be decoded at 1/2, 1/4 or 1/8; the resize still gets twice the
-            # pixels it needs.
-            scale = shorter_side_px / min(image.size)
-            image.draft(None, (int(width * scale) + 1, int(height * scale) + 1))
-        # The header says so much; memory for it is not taken yet.
-        if image.width * image.height > MAX_DECODED_PIXELS:
-            raise ValueError(
-                f"it has {height:,} x {width:,} pixels, more than "
-                f"{MAX_DECODED_PIXELS:,}"
             )
         if is_upright:
             ImageOps.exif_transpose(image, in_place=True)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from detection.coco_data import open_coco
 from tests.detection.coco_folder import box_row, image_row, write_photo, write_split
@@ -118,6 +119,65 @@ def test_a_wrong_value_is_an_error_naming_file_and_key(tmp_path, changes, words)
     path = write_split(tmp_path, "train", [image_row(1)], [])
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     with pytest.raises(ValueError, match="instances_train.json: " + words):
+        open_coco(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../etc/passwd", "/etc/passwd", "a/../../b.png", "..", "", ".", "a\0.png"],
+)
+def test_a_photo_outside_of_its_folder_is_an_error(tmp_path, name):
+    path = write_split(tmp_path / "data", "train", [image_row(1)], [])
+    Image.new("RGB", (30, 20)).save(tmp_path / "data" / "b.png")
+    document = json.loads(path.read_text())
+    document["images"][0]["file_name"] = name
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError) as error:
+        open_coco(str(tmp_path / "data"))
+    assert str(error.value) == (
+        f"{path}: images[0]/file_name must be a path inside the folder of photos. "
+        f"Received: {name!r}"
+    )
+
+
+@pytest.mark.parametrize("name", ["a b;'\"$x.png", "sub folder/1\n2.png", "-rf.png"])
+def test_a_photo_may_have_any_name(tmp_path, name):
+    write_split(tmp_path, "train", [{**image_row(1), "file_name": name}], [])
+    (scene,) = open_coco(str(tmp_path)).scenes_by_split["train"]
+    assert scene.read_pixels(None).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"iscrowd": 2}, "iscrowd must be 0 or 1. Received: 2"),
+        ({"iscrowd": "0"}, "iscrowd must be 0 or 1. Received: '0'"),
+        ({"area": -1}, "area must be a number of 0 or more. Received: -1"),
+        ({"area": True}, "area must be a number of 0 or more. Received: True"),
+    ],
+)
+def test_an_annotation_that_cannot_be_judged_later_is_an_error(
+    tmp_path, changes, words
+):
+    rows = [box_row(1, [0, 0, 5, 5], **changes)]
+    write_split(tmp_path, "train", [image_row(1)], rows)
+    with pytest.raises(ValueError, match=rf"train.json: annotations\[0\]/{words}"):
+        open_coco(str(tmp_path))
+
+
+def test_boxes_and_areas_too_large_for_a_float32_are_left_out(tmp_path):
+    rows = [box_row(1, [0, 0, 1e90, 5]), box_row(1, [0, 0, 5, 5], area=1e90)]
+    write_split(tmp_path, "train", [image_row(1)], rows)
+    source = open_coco(str(tmp_path))
+    (scene,) = source.scenes_by_split["train"]
+    assert scene.areas_px.tolist() == [25]
+    (problem,) = source.problems
+    assert problem.endswith("annotations[0]/bbox is not finite: left out")
+
+
+def test_a_category_that_is_no_line_of_labels_is_an_error(tmp_path):
+    write_split(tmp_path, "train", [], [], categories=((1, "cat\ndog"), (2, "b")))
+    with pytest.raises(ValueError, match=r"categories\[0\]/name must be a name on one"):
         open_coco(str(tmp_path))
 
 

@@ -1,6 +1,7 @@
 """Folders of photos: layouts, what is skipped, and errors in a user's words."""
 
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -130,6 +131,35 @@ def test_an_empty_test_folder_is_an_error(tmp_path):
     (tmp_path / "test" / "bus").mkdir(parents=True)
     with pytest.raises(ValueError, match="for validation or testing must hold photos"):
         load(tmp_path)
+
+
+def test_class_names_may_have_spaces_quotes_and_semicolons(tmp_path):
+    names = ["a cat; rm -rf *", "the 'dog' \"$(true)`"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            Image.new("RGB", (12, 12)).save(tmp_path / name / f"{number}; &.png")
+    assert load(tmp_path).class_names == tuple(names)
+
+
+@pytest.mark.parametrize("name", ["cat\ndog", "cat\x1b[2J", b"cat\xff", " "])
+def test_class_names_that_are_no_line_are_an_error(tmp_path, name):
+    write_photos(tmp_path, {"bus": 1, "car": 1})
+    (tmp_path / os.fsdecode(name)).mkdir()
+    with pytest.raises(
+        ValueError, match="a class folder in .* must be a name on one l"
+    ):
+        open_image_folder(str(tmp_path))
+
+
+def test_folders_links_and_pipes_are_no_photos(tmp_path):
+    write_photos(tmp_path, {"bus": 8, "car": 8})
+    (tmp_path / "bus" / "folder.png").mkdir()
+    (tmp_path / "bus" / "dangling.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "bus" / "pipe.png")
+    data = load(tmp_path)
+    assert data.num_train + data.num_validation + data.num_test == 16
+    assert data.skipped_images == ()
 
 
 def test_one_class_is_an_error(tmp_path):

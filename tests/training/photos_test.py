@@ -1,6 +1,7 @@
 """Decoding of every kind of photo that people have, made here by Pillow."""
 
 import io
+import resource
 import struct
 import zlib
 
@@ -12,6 +13,7 @@ from mobilenas_tf.training.photos import (
     decode_all,
     decode_square,
     decode_whole,
+    read_photo,
     read_photo_size,
 )
 
@@ -240,3 +242,74 @@ def test_a_photo_of_another_size_than_annotated_is_an_error():
 def test_the_size_of_no_photo_is_an_error():
     with pytest.raises(ValueError, match="cannot be decoded: it is no image"):
         read_photo_size(b"this is no photo")
+
+
+def with_png_size(data, width, height):
+    """Returns a PNG whose header tells of another size, with the checksum that fits."""
+    header = data[12:16] + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "words"),
+    [
+        (8_300, 8_100, "it has 8,100 x 8,300 pixels, more than 67,108,864"),
+        (30_000, 40_000, "exceeds limit of"),
+        (2**31 - 1, 2**31 - 1, "exceeds limit of"),
+        (0, 16, "it is no image"),
+    ],
+)
+def test_a_header_of_gigapixels_takes_no_memory(width, height, words):
+    data = with_png_size(encode(red_over_blue(), "PNG"), width, height)
+    before = peak_mb()
+    for decode in (lambda: decode_square(data, 16), lambda: decode_whole(data)):
+        with pytest.raises(ValueError, match=words):
+            decode()
+    assert peak_mb() - before < 50
+
+
+def test_a_header_that_tells_of_more_than_there_is_is_refused():
+    data = with_png_size(encode(red_over_blue(), "PNG"), 64, 64)
+    with pytest.raises(ValueError, match="The photo cannot be decoded: "):
+        decode_whole(data)
+
+
+def test_a_large_jpeg_is_decoded_at_a_part_of_its_size():
+    # 72 million pixels, more than are decoded of other formats.
+    data = encode(Image.new("L", (9_000, 8_000), 77), "JPEG")
+    before = peak_mb()
+    assert decode_square(data, 16)[8, 8].tolist() == [77, 77, 77]
+    assert peak_mb() - before < 50
+    with pytest.raises(ValueError, match="it has 8,000 x 9,000 pixels, more than"):
+        decode_whole(data)
+
+
+def test_a_turned_tiff_has_the_size_that_it_is_decoded_to():
+    exif = Image.Exif()
+    exif[0x112] = 6
+    for file_format in ("TIFF", "JPEG"):
+        data = encode(Image.new("RGB", (30, 20)), file_format, exif=exif)
+        assert read_photo_size(data) == (30, 20)
+        assert decode_whole(data).shape == (30, 20, 3)
+        assert decode_whole(data, annotated_size=(30, 20)).shape == (30, 20, 3)
+
+
+def test_a_file_larger_than_any_photo_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("mobilenas_tf.training.photos.MAX_FILE_BYTES", 10)
+    (tmp_path / "a.jpg").write_bytes(bytes(10))
+    (tmp_path / "b.jpg").write_bytes(bytes(11))
+    assert read_photo(tmp_path / "a.jpg") == bytes(10)
+    with pytest.raises(ValueError, match="its file has more than 10 bytes"):
+        read_photo(tmp_path / "b.jpg")
+    paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    reasons = decode_all(
+        lambda index: read_photo(paths[index]),
+        2,
+        lambda data: np.zeros((1, 1, 3), np.uint8),
+        None,
+    )
+    assert reasons == {1: "its file has more than 10 bytes"}
