@@ -70,5 +70,5 @@ def open_classifier(
             )
     raise ValueError(
         f"{name} must be a classifier of square images, [1, S, S, 3] to [1, K]. "
-        f"Received: {inputs} to {outputs}"
+        f"Received: {', '.join(map(str, inputs))} to {', '.join(map(str, outputs))}"
     )
