@@ -60,8 +60,9 @@ def patch(events: Events) -> None:
             die()
         append(path, line)
 
-    vars(os).update(fsync=fatal_flush, replace=fatal_replace)
-    whole_files.append_line = fatal_append
+    modules: tuple[Any, Any] = os, whole_files
+    modules[0].fsync, modules[0].replace = fatal_flush, fatal_replace
+    modules[1].append_line = fatal_append
     owners = ((Path, "write_bytes"), (np, "savez"), (tf.train.Checkpoint, "write"))
     for owner, name in owners:
         setattr(owner, name, fatal_writer(events, getattr(owner, name)))

@@ -8,6 +8,8 @@ other operators run in the order of the graph.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from tensorflow.python.eager import context  # it has no public name
@@ -38,6 +40,6 @@ def start_from_seed(training: TrainingConfig) -> None:
             "deterministic must not be set before mobilenas_tf.training.repetition."
             f"allow_order() was called. Received: {threads} threads for operators"
         )
-    options = context.context().function_call_options
+    eager: Any = context.context()
     in_order = "SINGLE_THREADED_EXECUTOR" if training.deterministic else None
-    options.executor_type = in_order
+    eager.function_call_options.executor_type = in_order
