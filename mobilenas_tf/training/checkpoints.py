@@ -93,10 +93,11 @@ class Checkpoints:
         try:
             with disk_errors(target):
                 tf.train.Checkpoint(**items).write(str(unfinished / _VARIABLES))
-            files = sorted(unfinished.iterdir())
-            for path in files:
-                sync(path)
-            write_json(unfinished / _SUMS, {path.name: _sums(path) for path in files})
+                files = sorted(unfinished.iterdir())
+                for path in files:
+                    sync(path)
+                sums = {path.name: _sums(path) for path in files}
+                write_json(unfinished / _SUMS, sums)
             _remove(target)
             os.replace(unfinished, target)
             sync(self.folder)
@@ -179,12 +180,15 @@ def check(path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns what TensorFlow says of a full disk into the system's error."""
+    """Has a full disk be an OSError that names `path`, whoever meets with it."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
         number = errno.ENOSPC
         raise OSError(number, os.strerror(number), str(path)) from error
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _read(path: Path, items: Mapping[str, Any]) -> None:
@@ -192,7 +196,7 @@ def _read(path: Path, items: Mapping[str, Any]) -> None:
         status = tf.train.Checkpoint(**items).read(str(path / _VARIABLES))
         status.assert_existing_objects_matched()
     except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-        (reason, *_) = str(error).splitlines()
+        reason = str(error).partition("\n")[0]
         raise UnusableError(f"it is of another network ({reason})") from error
 
 

@@ -41,6 +41,5 @@ def start_from_seed(training: TrainingConfig) -> None:
             f"allow_order() was called. Received: {threads} threads for operators"
         )
     eager: Any = context.context()  # its annotation says that it may be None
-    options = eager.function_call_options
     in_order = "SINGLE_THREADED_EXECUTOR" if training.deterministic else None
-    options.executor_type = in_order
+    eager.function_call_options.executor_type = in_order

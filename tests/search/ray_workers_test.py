@@ -62,6 +62,10 @@ def test_two_workers_give_what_this_process_gives():
     assert found == by_key(list(InProcess(evaluate).run(ORDERS)))
 
 
+def test_ray_leaves_the_answers_to_signals_to_the_program():
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_a_worker_killed_half_way_loses_nothing():
     workers, found = RayWorkers(slow_evaluate, count=2), []
     victim = workers.process_ids()[0]

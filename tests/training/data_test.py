@@ -107,6 +107,15 @@ def test_epochs_follow_from_seed_and_number(augmentation):
     assert np.any(later != epoch_contents(other_seed, 1))
 
 
+def test_the_rest_of_an_epoch_is_that_of_the_whole_one():
+    # What is drawn for a batch hangs on the batches before it, with mixing.
+    for augmentation in (PLAIN, AugmentationConfig(mixup_alpha=0.2, cutmix_alpha=1.0)):
+        data = load(augmentation)
+        whole = [images.numpy() for images, *_ in data.train_epoch(1)]
+        rest = [images.numpy() for images, *_ in data.train_epoch(1).skip(3)]
+        np.testing.assert_array_equal(whole[3:], rest)
+
+
 def test_an_epoch_shows_each_image_once(digits):
     images = epoch_contents(digits, 0)
     train = digits.calibration_images(digits.num_train)
