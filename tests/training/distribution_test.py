@@ -37,6 +37,7 @@ def test_two_devices_train_as_one(marks):
 
 def search_on_two_workers(folder, epochs):
     """Returns what each of two processes tells."""
+    logs = [folder.parent / f"log{index}" for index in range(2)]
     with socket.socket() as first, socket.socket() as second:
         for each in (first, second):
             each.bind(("localhost", 0))
@@ -51,15 +52,13 @@ def search_on_two_workers(folder, epochs):
                 + [str(folder), str(epochs)],
                 cwd=ROOT,
                 env={**os.environ, "TF_CONFIG": config},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+                stdout=logs[index].open("w"),
+                stderr=subprocess.STDOUT,
             )
         )
-    answers = [process.communicate() for process in processes]
-    for process, (_, stderr) in zip(processes, answers, strict=True):
-        assert process.returncode == 0, stderr
-    return [json.loads(stdout.splitlines()[-1]) for stdout, _ in answers]
+    for process, log in zip(processes, logs, strict=True):
+        assert process.wait() == 0, log.read_text()
+    return [json.loads(log.read_text().splitlines()[-1]) for log in logs]
 
 
 @pytest.mark.slow
