@@ -173,3 +173,16 @@ def test_what_litert_says_while_a_file_runs_is_one_sentence(
     words = r"a.tflite must run in LiteRT. Received: node 3 \(ADD\) failed"
     with pytest.raises(ValueError, match=words), running("a.tflite"):
         raise kind("node 3 (ADD)\n failed")
+
+
+def test_a_constant_of_no_element_has_no_bytes(float_file: bytes) -> None:
+    def add_empty_shape(model: Any, graph: Any) -> None:
+        del model
+        shape = schema.TensorT(shape=[0], type=schema.TensorType.INT32, name=b"shape")
+        graph.tensors.append(shape)
+        graph.operators[-1].inputs = [
+            *graph.operators[-1].inputs,
+            len(graph.tensors) - 1,
+        ]
+
+    check_tflite(_changed(float_file, add_empty_shape))

@@ -19,7 +19,7 @@ from tests.small_one_shot_space import small_one_shot_space
 
 SPACE = small_one_shot_space()
 LEFT = SPACE.without("stage2/block1/operation", "k3_e2")
-EVENT = TurnOff("stage2/block1/operation", "k3_e2", "k5_e3", 0.03, 0.01, 5, "score")
+EVENT = TurnOff(5, "score", "stage2/block1/operation", "k3_e2", "k5_e3", 0.03, 0.01)
 
 
 @pytest.fixture(scope="module")
