@@ -98,7 +98,7 @@ def _shell(architecture: Architecture) -> Architecture:
     )
     return dataclasses.replace(
         architecture,
-        name="frame",
+        name="shell",
         image_size_px=_IMAGE_SIZE_PX,
         stem=dataclasses.replace(architecture.stem, out_channels=_CHANNELS),
         stages=(),

@@ -154,23 +154,20 @@ def of_archive(data: bytes, rng: np.random.Generator) -> bytes:
         chosen = names[int(rng.integers(len(names)))]
         for name in names:
             if name != chosen:
-                new.writestr(name, old.read(name))
+                new.writestr(zipfile.ZipInfo(name), old.read(name))
         content = old.read(chosen)
-        trick = int(rng.integers(7))
-        if trick == 0:
-            new.writestr(f"../../{chosen}", content)
-        elif trick == 1:
-            new.writestr(f"/tmp/{chosen}", content)
-        elif trick == 2:
-            new.writestr(chosen, bytes(2**26), zipfile.ZIP_DEFLATED)
-        elif trick == 3:  # a header that tells of far more than there is
-            new.writestr(chosen, _array(np.empty((0, 4), np.float32), shape=2**40))
-        elif trick == 4:
-            new.writestr(chosen, _array(np.array([print], object)))
-        elif trick == 5:
-            new.writestr(chosen, _array(np.full_like(array, np.nan)))
-        else:
-            new.writestr(chosen, _array(array.astype("U3")))
+        name, content = (
+            (f"../../{chosen}", content),
+            (f"/tmp/{chosen}", content),
+            (chosen, bytes(2**26)),
+            # A header that tells of far more than there is.
+            (chosen, _array(np.empty((0, 4), np.float32), shape=2**40)),
+            (chosen, _array(np.array([print], object))),
+            (chosen, _array(np.full_like(array, np.nan))),
+            (chosen, _array(array.astype("U3"))),
+        )[int(rng.integers(7))]
+        method = zipfile.ZIP_DEFLATED if len(content) == 2**26 else zipfile.ZIP_STORED
+        new.writestr(zipfile.ZipInfo(name), content, method)
     return written.getvalue()
 
 

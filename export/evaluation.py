@@ -70,5 +70,9 @@ def open_classifier(
             )
     raise ValueError(
         f"{name} must be a classifier of square images, [1, S, S, 3] to [1, K]. "
-        f"Received: {', '.join(map(str, inputs))} to {', '.join(map(str, outputs))}"
+        f"Received: {_listed(inputs)} to {_listed(outputs)}"
     )
+
+
+def _listed(shapes: list[list[int]]) -> str:
+    return " and ".join(map(str, shapes)) or "nothing"

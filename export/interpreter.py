@@ -194,9 +194,8 @@ def dequantize(values: np.ndarray, tensor: Mapping[str, Any]) -> np.ndarray:
 
 def count_operators(source: str | os.PathLike[str] | bytes) -> dict[str, int]:
     """Returns how often each operator occurs in a file, `{"CONV_2D": 36, ...}`."""
-    content = read_tflite(source)
-    load_interpreter(content)  # checks the whole file, which reading it below does not
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    load_interpreter(source)  # checks the whole file, which reading it below does not
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(read_tflite(source)))
     names = (
         flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
         for graph in model.subgraphs or ()

@@ -38,6 +38,8 @@ _ZERO_POINTS_BY_TYPE = {
     _TYPES.INT8: (-128, 127),
     _TYPES.UINT8: (0, 255),
     _TYPES.INT16: (-(2**15), 2**15 - 1),
+    _TYPES.INT4: (-8, 7),
+    _TYPES.INT2: (-2, 1),
 }
 _LEFT_OUT = -1  # stands for an optional input
 _OPERATORS = schema.BuiltinOperator
@@ -108,8 +110,8 @@ def _check_tensor(model: Any, tensor: Any, where: str) -> bool:
     is_dense = tensor.Sparsity() is None and num_bytes is not None
     if given and is_dense and given != num_bytes:
         raise ValueError(f"{where} has {given:,} bytes for the shape {shape}")
-    # Those of very large files lie behind the flatbuffer.
-    return bool(given or buffer.Size() or tensor.IsVariable())
+    # Those of very large files lie behind the flatbuffer; of no element there are none.
+    return bool(given or buffer.Size() or tensor.IsVariable() or num_bytes == 0)
 
 
 def _check_quantization(tensor: Any, shape: list[int], where: str) -> None:

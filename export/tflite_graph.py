@@ -71,9 +71,9 @@ def read_graphs(source: str | os.PathLike[str] | bytes) -> tuple[Graph, ...]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is no `.tflite` file, or a damaged one.
     """
-    content = read_tflite(source)
-    load_interpreter(content)  # checks the whole file, which reading it below does not
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    load_interpreter(source)  # checks the whole file, which reading it below does not
+    content = bytearray(read_tflite(source))
+    model = flatbuffer_utils.read_model_from_bytearray(content)
     return tuple(_read_graph(model, subgraph) for subgraph in model.subgraphs or ())
 
 

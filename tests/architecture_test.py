@@ -70,6 +70,30 @@ TENSORFLOW = {
     "tensorflow_model_optimization",
     "tf_keras",
 }
+# What they read may run code that stands in the file.
+UNSAFE_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+# Ray carries what goes between a search and its workers as pickles, inside of one run
+# and its cluster: no file is read so. Nothing else may make use of that.
+RAY_WORKERS = "mobilenas_tf.search.ray_workers"
+# By the end of the called name: code out of a file, a text that a shell reads, members
+# of an archive under names of their own.
+UNSAFE_CALLS = {
+    "eval",
+    "exec",
+    "os.popen",
+    "os.system",
+    "read_pickle",
+    "load_model",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+    "torch.load",
+    "extract",
+    "extractall",
+    "unpack_archive",
+}
+# Keywords that must have this value wherever they are given, and where they must be.
+SAFE_KEYWORDS = {"allow_pickle": "False", "shell": "False", "safe_mode": "True"}
+NEEDED_KEYWORDS = {"np.load": "allow_pickle", "numpy.load": "allow_pickle"}
 MAX_LINES = 500
 
 
@@ -127,6 +151,33 @@ def find_file_faults(root: Path) -> Iterator[str]:
             yield f"{where}: has {lines} lines, more than {MAX_LINES}"
 
 
+def find_safety_faults(root: Path) -> Iterator[str]:
+    for path, module in _modules(root).items():
+        where = path.relative_to(root)
+        for line, imported in _imports(path, root):
+            package = imported.partition(".")[0]
+            if package in UNSAFE_MODULES or (
+                package == "ray" and module != RAY_WORKERS
+            ):
+                yield f"{where}:{line}: {module} imports {imported}"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+            if isinstance(node, ast.Call):
+                for fault in _call_faults(node):
+                    yield f"{where}:{node.lineno}: {module} {fault}"
+
+
+def _call_faults(call: ast.Call) -> Iterator[str]:
+    name = ast.unparse(call.func)
+    if any(f".{name}".endswith(f".{unsafe}") for unsafe in UNSAFE_CALLS):
+        yield f"calls {name}"
+    given = {each.arg: ast.unparse(each.value) for each in call.keywords}
+    for keyword, value in SAFE_KEYWORDS.items():
+        if given.get(keyword, value) != value:
+            yield f"calls {name} with {keyword}={given[keyword]}"
+    if (needed := NEEDED_KEYWORDS.get(name)) and needed not in given:
+        yield f"calls {name} without {needed}"
+
+
 def _modules(root: Path) -> dict[Path, str]:
     """Returns the modules' dotted names by path, without those of the tests."""
     packages = {name.partition(".")[0] for name in LAYERS}
@@ -164,7 +215,13 @@ def _imports(path: Path, root: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, source if is_module else f"{source}.{alias.name}"
 
 
-RULES = [find_layer_faults, find_tensorflow_faults, find_flag_faults, find_file_faults]
+RULES = [
+    find_layer_faults,
+    find_tensorflow_faults,
+    find_flag_faults,
+    find_file_faults,
+    find_safety_faults,
+]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -235,6 +292,35 @@ def test_the_code_keeps_the_rule(rule: Callable[[Path], Iterator[str]]) -> None:
             "import absl.flags as f",
             "detection/trainer.py:1: detection.trainer imports absl.flags",
         ),
+        *(
+            (
+                find_safety_faults,
+                "export/bundle.py",
+                text,
+                f"export/bundle.py:1: export.bundle {fault}",
+            )
+            for text, fault in (
+                ("import pickle", "imports pickle"),
+                ("from joblib import load", "imports joblib.load"),
+                ("import ray", "imports ray"),
+                ("np.load(path)", "calls np.load without allow_pickle"),
+                (
+                    "np.load(path, allow_pickle=True)",
+                    "calls np.load with allow_pickle=True",
+                ),
+                ("torch.load(path)", "calls torch.load"),
+                ("keras.saving.load_model(path)", "calls keras.saving.load_model"),
+                ("eval(text)", "calls eval"),
+                ("os.system(f'rm {name}')", "calls os.system"),
+                ("os.popen(name)", "calls os.popen"),
+                (
+                    "subprocess.run(f'adb {name}', shell=True)",
+                    "calls subprocess.run with shell=True",
+                ),
+                ("subprocess.getoutput(name)", "calls subprocess.getoutput"),
+                ("archive.extractall(folder)", "calls archive.extractall"),
+            )
+        ),
         (
             find_file_faults,
             "export/__init__.py",
@@ -276,6 +362,9 @@ def test_a_fault_is_found(
         ("mobilenas_tf/training/loop.py", "from absl import logging"),
         ("tools/demo.py", "from absl import flags\nfrom export.tflite import export"),
         ("benchmarks/speed.py", "import tools.demo"),
+        ("mobilenas_tf/search/ray_workers.py", "import ray"),
+        ("export/parity.py", "np.load(path, allow_pickle=False)"),
+        ("export/benchmark/adb.py", "subprocess.run(['adb', name], shell=False)"),
         ("export/__init__.py", ""),
     ],
 )

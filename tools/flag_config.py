@@ -296,7 +296,14 @@ def _define(
     *,
     flag_values: flags.FlagValues,
 ) -> None:
-    flags.DEFINE(parser, name, default, help_text, flag_values=flag_values)
+    flags.DEFINE(
+        parser,
+        name,
+        default,
+        help_text,
+        flag_values=flag_values,
+        serializer=flags.ArgumentSerializer(),
+    )
 
 
 class _NumberParser(flags.FloatParser):

@@ -74,11 +74,6 @@ class Calibration:
 
     def __post_init__(self) -> None:
         check_positive(self, num_networks=self.num_networks)
-        if not self.scale > 0:
-            raise ValueError(
-                "scale must be above 0, as networks of more parts take longer. "
-                f"Received: scale={self.scale}"
-            )
 
 
 @dataclasses.dataclass(frozen=True)

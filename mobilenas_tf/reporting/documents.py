@@ -225,15 +225,9 @@ def read_kind(name: str, path: Path) -> Any:
     document = from_plain(KINDS[name], read_json(path), str(path))
     if name in _RECORDS:
         document = _records(document, str(path))
-    if name in _FAULTS:
-        check(_FAULTS[name](document), path)
-    return document
-
-
-def check(faults: Iterator[str], path: Path) -> None:
-    """Raises a ValueError at the first fault of a file."""
-    if fault := next(faults, None):
+    if name in _FAULTS and (fault := next(_FAULTS[name](document), None)):
         raise ValueError(f"{path}{fault}")
+    return document
 
 
 def _records(document: Any, where: str) -> Sequence[Mapping[str, Any]]:
@@ -287,8 +281,8 @@ def _confusion_faults(document: Confusion) -> Iterator[str]:
 
 def _detection_faults(document: Detection) -> Iterator[str]:
     curves = document["curves"]
-    named = {"all": curves["all"] or {}, **curves.get("by_class", {})}
-    for name, curve in named.items():
+    all_classes = ("all classes", curves["all"] or {})
+    for name, curve in (all_classes, *curves.get("by_class", {}).items()):
         for key, precisions in curve.items():
             if len(precisions) != len(document["recalls"]) or not precisions:
                 yield (

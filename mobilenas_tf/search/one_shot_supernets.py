@@ -155,11 +155,19 @@ class _Description:
 
 
 @dataclasses.dataclass(frozen=True)
-class TurnOff(Evidence):
-    """An operation that was turned off after an epoch, `by` which measure."""
+class TurnOff:
+    """An operation that was turned off after an epoch, `by` which measure.
+
+    The other fields are those of the `Evidence` against it.
+    """
 
     epoch: int
     by: str
+    path: str
+    operation: str
+    best: str
+    behind: float
+    standard_error: float
 
 
 def read_turn_offs(path: Path) -> tuple[TurnOff, ...]:
@@ -182,7 +190,7 @@ def write_supernet(
     description = _Description(
         space.name, space.num_classes, config.has_shared_kernels, space.turned_off
     )
-    write_json(folder / DESCRIPTION, description)
+    write_json(folder / DESCRIPTION, dataclasses.asdict(description))
 
 
 def read_supernet(
@@ -252,9 +260,8 @@ class _Shrinking:
             return False
         for case in self._cases(epoch):
             self.space = self.space.without(case.path, case.operation)
-            event = TurnOff(
-                **dataclasses.asdict(case), epoch=epoch, by=self.config.shrink_by
-            )
+            by = self.config.shrink_by
+            event = TurnOff(epoch, by, **dataclasses.asdict(case))
             self._write([*read_turn_offs(self.log_path), event])
             tqdm.tqdm.write(
                 f"Turned off {case.operation} of {case.path}: "

@@ -3,6 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.models.compact import build_network
@@ -261,6 +262,25 @@ def test_layers_are_named_by_their_path():
         "head.classifier",
     } <= names
     assert network.name == "small"
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [
+        ("mobilenet_v3-1.4", "mobilenet_v3-1.4"),
+        ("a b;'\"$(x)", "a_b_____x_"),
+        ("../../net", ".._.._net"),
+        ("-rf", "network_-rf"),
+        ("_x", "network__x"),
+        ("ü", "network__"),
+    ],
+)
+def test_a_network_of_any_name_is_built_and_runs(name, scope):
+    architecture = Architecture(name, 8, Convolution(4), (), Head(3))
+    network = build_network(architecture)
+    assert network.name == scope
+    # TensorFlow takes the name for a scope of its graphs.
+    assert tf.function(network)(tf.zeros((1, 8, 8, 3))).shape == (1, 3)
 
 
 def test_a_network_survives_a_keras_file(tmp_path):

@@ -15,6 +15,7 @@ from mobilenas_tf.models.supernet import build_supernet_model
 from mobilenas_tf.search.live_shrinking import LiveShrinking, supernet_cuts
 from mobilenas_tf.training.budget import BudgetSchedule
 from mobilenas_tf.training.classification import classification_objective
+from mobilenas_tf.training.cuts import Cut, write_cuts
 from mobilenas_tf.training.optimizers import carry_state
 from mobilenas_tf.training.search_trainer import SearchTrainer
 from tests.models.random_networks import (
@@ -274,6 +275,17 @@ def test_what_was_cut_is_restored_epoch_by_epoch(tmp_path):
         assert macs_of(again) == macs
     # What came after the epoch that was restored will come again.
     assert read_json(tmp_path / "shrinking.json") == []
+
+
+def test_cuts_of_another_space_are_an_error_that_names_their_file(tmp_path):
+    shrinking = live_shrinking(tmp_path)
+    whole, path = macs_of(shrinking), tmp_path / "shrinking.json"
+    write_cuts(path, [Cut(1, 1000, {"stage9/block0/output": 8})])
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="shrinking.json must fit the space: "):
+        shrinking.restore(1)
+    assert macs_of(shrinking) == whole
+    assert path.read_bytes() == before
 
 
 def test_every_block_keeps_a_step_of_channels():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from typing import Any, Literal
 
 import pytest
 from absl import flags
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.damaged import NUMBERS, PROPERTY, TEXTS
 from tools.flag_config import config_from_flags, define_flags
 
 
@@ -198,6 +202,51 @@ def test_numbers_are_given_with_commas(text: str, numbers: tuple[float, ...]) ->
     assert {type(number) for number in config.max_macs} == {float}
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999", "NaN"])
+@pytest.mark.parametrize("flag", ["rate", "decay"])
+def test_a_number_that_is_not_finite_is_refused(flag: str, text: str) -> None:
+    with pytest.raises(flags.IllegalFlagValueError, match="must be a finite number"):
+        _parse(f"--{flag}={text}")
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63)])
+def test_integers_have_64_bits(value: int) -> None:
+    assert config_from_flags(TrainingConfig, _parse(f"--limit={value}")).limit == value
+    for beyond in (value * 2, 10**400):
+        with pytest.raises(flags.IllegalFlagValueError, match="of 64 bits"):
+            _parse(f"--limit={beyond}")
+
+
+@PROPERTY
+@given(
+    st.sampled_from([field.name for field in dataclasses.fields(TrainingConfig)]),
+    TEXTS | NUMBERS.map(str) | st.text(max_size=20),
+)
+def test_any_text_of_a_flag_is_a_value_or_refused_by_its_name(
+    name: str, text: str
+) -> None:
+    try:
+        config = config_from_flags(TrainingConfig, _parse(f"--{name}={text}"))
+    except flags.IllegalFlagValueError as error:
+        assert f"--{name}=" in str(error)
+    except ValueError as error:
+        assert str(error).startswith("epochs must be at least 1.")
+    else:
+        json.dumps(dataclasses.asdict(config), allow_nan=False)
+        assert getattr(config, name) in (text, *map(_number, (text, text.strip())))
+
+
+def _number(text: str) -> Any:
+    """Returns what flags make of a text that is not taken as it is."""
+    words = {"true": True, "t": True, "false": False, "f": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return float(text)
+    except ValueError:
+        return int(text, 0) if text.lstrip("+-")[:1].isdecimal() else text
+
+
 def test_numbers_have_their_own_defaults() -> None:
     flag_values = _parse(config_class=BudgetConfig)
     assert config_from_flags(BudgetConfig, flag_values) == BudgetConfig()
@@ -295,6 +344,10 @@ def main() -> None:
         raise FileExistsError("path must be a new folder")
     if config.kind == "disk":
         raise OSError(errno.ENOSPC, "No space left on device", "out.json")
+    if config.kind == "long name":
+        open("x" * 5000)
+    if config.kind == "escape":
+        raise ValueError("name must be text. Received: \x1b[2Jcat\x07")
     if config.kind == "key":
         raise KeyError("ours")
     if config.kind == "network":
@@ -312,7 +365,9 @@ if __name__ == "__main__":
 '''
 
 
-def _run_binary(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run_binary(
+    tmp_path: Path, *arguments: str | bytes
+) -> subprocess.CompletedProcess[str]:
     path = tmp_path / "binary.py"
     path.write_text(textwrap.dedent(BINARY))
     command = [sys.executable, "-c", f"import runpy; {_RUN}", str(path), *arguments]
@@ -340,15 +395,32 @@ def test_a_binary_that_succeeds_has_status_0(tmp_path: Path) -> None:
         (["--zzzzzzzz=5"], "unknown flag --zzzzzzzz; see --help"),
         (["--max_macs=5", "x", "y"], "arguments must be flags, .*Received: x y"),
         (["--max_macs=many"], "flag --max_macs=many: .*'many'"),
+        (["--kind=long name"], "File name too long: x{700,}\\.\\.\\."),
+        (["--kind=escape"], r"name must be text\. Received: \\x1b\[2Jcat\\x07"),
+        ([f"--max_macs={2**63}"], rf"flag --max_macs={2**63}: must be .* of 64 bits"),
+        (["--max_macs=" + "9" * 5000], "flag --max_macs=9{700,}\\.\\.\\."),
+        (["--" + "x" * 20_000], "a flag must be a known name. Received: one of a th.*"),
+        ([b"--kind=\xff"], r"arguments must be UTF-8 text\. Received: '--kind=.udcff'"),
+        (["--flagfile=absent.flags"], "Unable to open flagfile: .*'absent.flags'"),
+        (["--flagfile=/"], "Unable to open flagfile: .*'/'"),
     ],
 )
 def test_a_users_mistake_is_one_sentence_and_status_1(
-    tmp_path: Path, arguments: list[str], sentence: str
+    tmp_path: Path, arguments: list[str | bytes], sentence: str
 ) -> None:
     result = _run_binary(tmp_path, *arguments)
     assert result.returncode == 1
     assert result.stdout == ""
     assert re.fullmatch(f"error: {sentence}\n", result.stderr), result.stderr
+
+
+def test_a_flag_file_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "run.flags"
+    path.write_bytes(b"--kind=\xff\n")
+    result = _run_binary(tmp_path, f"--flagfile={path}")
+    assert (result.returncode, result.stdout) == (1, "")
+    words = "error: a file that --flagfile names must be UTF-8 text. Received: .*\n"
+    assert re.fullmatch(words, result.stderr), result.stderr
 
 
 @pytest.mark.parametrize(

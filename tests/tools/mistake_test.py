@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,6 +18,7 @@ from mobilenas_tf.costs.latency_table import (
     write_latency_table,
 )
 from mobilenas_tf.json_io import read_json, to_plain, write_json
+from tests.detection.coco_folder import image_row, write_split
 from tests.export.small_run import make_run
 from tests.tools.run_binary import Answer, run_binaries
 from tests.training.small_recipe import make_recipe
@@ -231,6 +233,42 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         ("benchmark_tflite", "--model=none.tflite", "--output=timings.json"),
         r"none\.tflite must be a \.tflite file, .*",
     ),
+    **{
+        f"a .tflite of random bytes, {name}": (
+            (name, "--model=random.tflite", *others),
+            r"random\.tflite must be a whole \.tflite file; it is truncated, .*",
+        )
+        for name, others in {
+            "evaluate_classifier": (),
+            "evaluate_detector": ("--architecture=run",),
+            "benchmark_tflite": ("--output=timings.json",),
+        }.items()
+    },
+    "a .tflite of random bytes, operators": (
+        ("benchmark_tflite", "--model=random.tflite", "--operator_report"),
+        r"random\.tflite must be a whole \.tflite file; it is truncated, .*",
+    ),
+    "architecture without end": (
+        ("describe", "--architecture=deep.json"),
+        r"deep\.json must be JSON\. Received: values nested deeper than 64 levels",
+    ),
+    "architecture of a hostile name": (
+        ("describe", "--architecture=a b;'\"$(true)\n.json"),
+        r"a b;'\"\$\(true\) \.json must be JSON\. Received: .*",
+    ),
+    "a budget that is no number": (
+        (*SEARCH[:2], "--max_macs=nan"),
+        r"flag --max_macs=nan: must be numbers with commas .*must be a finite number.*",
+    ),
+    "class folder of two lines": (
+        (*TRAIN, "--dataset=folder:two_lines"),
+        r"a class folder in two_lines must be a name on one line, .*'cat\\ndog'",
+    ),
+    "photo outside of the data": (
+        ("train_detector", "--architecture=run", "--dataset=coco:outside"),
+        r"outside/annotations/instances_train\.json: images\[0\]/file_name must be a "
+        r"path inside the folder of photos\. Received: '/etc/passwd'",
+    ),
     "missing .tflite": (
         ("benchmark_tflite", "--model=absent.tflite", "--output=timings.json"),
         r"No such file or directory: absent\.tflite",
@@ -314,6 +352,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for photo_path in (folder / "one_class_empty" / "dog").iterdir():
         photo_path.unlink()
     (folder / "none.tflite").write_text("no model")
+    noise = np.random.default_rng(0).bytes(4000)
+    (folder / "random.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + noise)
+    (folder / "deep.json").write_text("[" * 100_000)
+    (folder / "a b;'\"$(true)\n.json").write_text("{")
+    for class_name in ("cat\ndog", "mouse"):
+        (folder / "two_lines" / class_name).mkdir(parents=True)
+    hostile = {**image_row(1), "file_name": "/etc/passwd"}
+    path = write_split(folder / "outside", "train", [image_row(1)], [])
+    write_json(path, {**read_json(path), "images": [hostile]})
     (folder / "no_json.json").write_text("{")
     table = LatencyTable(
         "figs_widths_32",

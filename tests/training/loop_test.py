@@ -324,6 +324,17 @@ def test_lost_metrics_do_not_cost_the_newest_checkpoint(tmp_path):
     assert_same_weights(trainer, resumed)
 
 
+def test_metrics_without_epochs_are_an_error_in_one_sentence(tmp_path):
+    stopped_run(tmp_path, epochs=1)
+    RunDir(tmp_path).append_metrics({"step": 999, "epoch": None})
+    with pytest.raises(ValueError) as error:
+        train(classifier_trainer(), tmp_path, 2)
+    assert str(error.value) == (
+        f"{tmp_path}/metrics.jsonl must have an integer epoch in every row. "
+        "Received: epoch=None at step 999"
+    )
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice(tmp_path):
     trainer = classifier_trainer()
     trainer.network.layers[-1].bias.assign([math.nan] * 3)

@@ -113,6 +113,36 @@ def test_a_malformed_config_file_is_named(tmp_path: Path) -> None:
         _open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("provenance.json", "[]", "provenance.json must be a JSON object"),
+        ("provenance.json", "{", "provenance.json must be JSON"),
+        ("provenance.json", '{"earlier_starts": 3}', "earlier_starts must be a list"),
+        ("metrics.jsonl", "[]\n", "metrics.jsonl, line 1, must be an object"),
+        ("config.json", "[NaN]", "config.json must be JSON"),
+    ],
+)
+def test_a_damaged_run_is_named_and_left_as_it_is(
+    tmp_path: Path, name: str, text: str, words: str
+) -> None:
+    _open(tmp_path)
+    _open(tmp_path).append_metrics({"step": 1})
+    (tmp_path / name).write_text(text)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=words):
+        _open(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_starts_are_kept_in_their_order(tmp_path: Path) -> None:
+    for command in ("first", "second", "third"):
+        open_run_dir(tmp_path, config={"seed": 0}, command=[command])
+    made_by = json.loads((tmp_path / "provenance.json").read_text())
+    earlier = [start["command"] for start in made_by["earlier_starts"]]
+    assert [*earlier, made_by["command"]] == [["first"], ["second"], ["third"]]
+
+
 def test_a_run_folder_cannot_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError):

@@ -47,6 +47,29 @@ def _measure(
     return results
 
 
+NASTY = "a b;'\"$(touch sprung)`touch sprung`\n&& touch sprung #.tflite"
+
+
+@pytest.mark.parametrize(
+    "name", [NASTY, "-pull", "--adb=x", "*?[a].tflite", "ü 猫.tflite"]
+)
+def test_a_files_name_is_no_word_of_the_phones_shell(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    phone = make_device(tmp_path)
+    config = DeviceConfig("adb", str(write_binary(tmp_path / f"{name} run")), phone.adb)
+    (result,) = measure_latency([write_model(Path(name))], ONCE, config)
+    assert result.model == name
+    pushed = [call[3] for call in phone.calls() if call[2:3] == ["push"]]
+    assert pushed == [str(tmp_path / f"{name} run"), str(tmp_path / name)]
+    for call in phone.calls():
+        if call[2:3] == ["shell"]:
+            assert re.fullmatch('[^"`\n]*', call[3]) and name not in call[3]
+    assert not list(tmp_path.rglob("sprung*"))
+    assert phone.left_behind() == []
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("plain")

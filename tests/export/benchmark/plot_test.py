@@ -31,6 +31,12 @@ def test_bars_are_as_long_as_the_medians(tmp_path: Path) -> None:
     assert np.array(lengths) / lengths[0] == pytest.approx(medians_ms, rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["$\\frac{$.tflite", "a$b$c.tflite", "a\nb;'.tflite"])
+def test_any_name_is_drawn(name: str, tmp_path: Path) -> None:
+    plot_latency([dataclasses.replace(RESULT, model=name)], tmp_path / "latency.png")
+    assert len(_bar_lengths_px(tmp_path / "latency.png")) == 1
+
+
 def test_result_without_percentiles_is_drawn(tmp_path: Path) -> None:
     result = dataclasses.replace(RESULT, p90_ms=None, p95_ms=None)
     plot_latency([result], tmp_path / "latency.png")

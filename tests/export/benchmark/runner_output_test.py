@@ -149,6 +149,24 @@ def test_text_that_is_cut_off_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "figure"),
+    [
+        ("overall=3", "overall=1e999", "memory=inf"),
+        ("count=50 ", "count=50 p95=1e999 ", "p95_ms=inf"),
+        ("avg=", "avg=1e999", "mean_ms=inf"),
+    ],
+)
+def test_figures_that_are_not_finite_are_refused(
+    old: str, new: str, figure: str
+) -> None:
+    text = _text("count=50 first=1 curr=1 min=1 max=1 avg=1 std=0")
+    text += "INFO: Memory footprint delta (MB): init=1 overall=3\n"
+    assert read_text(text).memory_bytes == 3 * 2**20
+    with pytest.raises(ValueError, match=f"finite figures. Received: {figure}"):
+        read_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
     ("status", "text", "said"),
     [
         (
