@@ -202,10 +202,11 @@ def _workers(
     if values.workers == "process":
         yield InProcess(CandidateTrainer(space, shared))
         return
-    # Ray gives each worker a processor.
-    make = functools.partial(CandidateTrainer, space, shared, threads=1)
+    make = functools.partial(CandidateTrainer, space, shared, threads=values.ray_cpus)
     with ray_session(values.ray_address):
-        yield RayWorkers(make, count=values.ray_workers)
+        yield RayWorkers(
+            make, count=values.ray_workers, cpus=values.ray_cpus, gpus=values.ray_gpus
+        )
 
 
 flags.DEFINE_string(
@@ -217,6 +218,8 @@ flags.DEFINE_enum(
     "workers", "process", ["process", "ray"], "Who trains the candidates."
 )
 flags.DEFINE_integer("ray_workers", 2, "workers=ray: how many at a time.", 1)
+flags.DEFINE_integer("ray_cpus", 1, "workers=ray: processors of each worker.", 1)
+flags.DEFINE_integer("ray_gpus", 0, "workers=ray: GPUs of each worker.", 0)
 flags.DEFINE_string(
     "ray_address",
     None,

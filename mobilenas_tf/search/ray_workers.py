@@ -29,27 +29,44 @@ _START_SECONDS = 120.0  # of the actors, which import TensorFlow
 class RayWorkers:
     """A pool of actors; an order whose actor dies goes to a new one."""
 
-    def __init__(self, make_evaluate: Callable[[], Evaluate], *, count: int):
+    def __init__(
+        self,
+        make_evaluate: Callable[[], Evaluate],
+        *,
+        count: int,
+        cpus: int = 1,
+        gpus: int = 0,
+    ):
         """Starts the actors; `ray_session` must be open.
 
         Args:
             make_evaluate: Called once in each actor.
             count: Of actors.
+            cpus: Processors that each has to itself.
+            gpus: GPUs likewise; without any it sees none.
 
         Raises:
-            ValueError: If Ray has fewer processors.
+            ValueError: If Ray has fewer.
             ConnectionError: If actors do not start.
         """
         import ray
         from ray.exceptions import GetTimeoutError, RayError
 
-        processors = int(ray.cluster_resources().get("CPU", 0))
-        if count > processors:
+        there = ray.cluster_resources()
+        most = min(
+            int(there.get(kind, 0)) // needed
+            for kind, needed in (("CPU", cpus), ("GPU", gpus))
+            if needed
+        )
+        if count > most:
             raise ValueError(
-                f"ray_workers must be at most {processors}, the processors that Ray "
-                f"has. Received: ray_workers={count}"
+                f"ray_workers must be at most {most}, as Ray has "
+                f"{there.get('CPU', 0):g} processors and {there.get('GPU', 0):g} GPUs. "
+                f"Received: ray_workers={count} of {cpus} processors and {gpus} GPUs "
+                "each"
             )
         self._make_evaluate = make_evaluate
+        self._options = {"num_cpus": cpus, "num_gpus": gpus}
         self._actors = [self._start() for _ in range(count)]
         try:
             self.process_ids(timeout=_START_SECONDS)
@@ -124,7 +141,7 @@ class RayWorkers:
     def _start(self) -> Any:
         import ray
 
-        return ray.remote(_Actor).options(num_cpus=1).remote(self._make_evaluate)
+        return ray.remote(_Actor).options(**self._options).remote(self._make_evaluate)
 
     def _replace(self, actor: Any) -> Any:
         """Ends an actor and returns a new one in its place."""

@@ -128,6 +128,8 @@ def test_another_server_is_no_cluster():
 def test_more_workers_than_processors_are_refused():
     with pytest.raises(ValueError, match=r"ray_workers must be at most \d+, .*=10000"):
         RayWorkers(lambda: evaluate, count=10_000)
+    with pytest.raises(ValueError, match="at most 0, as Ray has .* of 1 .* 100 GPUs"):
+        RayWorkers(lambda: evaluate, count=1, gpus=100)
 
 
 def test_an_address_where_nothing_answers_is_refused_within_seconds(tmp_path: Path):

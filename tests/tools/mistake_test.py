@@ -334,6 +334,15 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         r"out_of_range\.json: drop_path_rate must be in \[0, 1\)\. .*=1\.5",
     ),
     "no architecture": (("train_classifier",), r"flag --architecture.*"),
+    "one device to share a batch": (
+        (*SEARCH, "--distribute=mirrored"),
+        r"distribute must be none on a machine of one device\. Received: "
+        r"distribute=mirrored with \S+CPU:0",
+    ),
+    "workers without a cluster": (
+        (*TRAIN, "--distribute=multi_worker"),
+        r"TF_CONFIG must be JSON such as .* for distribute=multi_worker\. Received: ''",
+    ),
 }
 
 

@@ -43,19 +43,20 @@ def search_on_two_workers(folder, epochs):
             each.bind(("localhost", 0))
         hosts = [f"localhost:{each.getsockname()[1]}" for each in (first, second)]
     processes = []
-    for index in range(2):
+    for index, log in enumerate(logs):
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": hosts}, "task": task})
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.training.one_of_two_workers"]
-                + [str(folder), str(epochs)],
-                cwd=ROOT,
-                env={**os.environ, "TF_CONFIG": config},
-                stdout=logs[index].open("w"),
-                stderr=subprocess.STDOUT,
+        command = [sys.executable, "-m", "tests.training.one_of_two_workers"]
+        with log.open("w") as file:
+            processes.append(
+                subprocess.Popen(
+                    [*command, str(folder), str(epochs)],
+                    cwd=ROOT,
+                    env={**os.environ, "TF_CONFIG": config},
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                )
             )
-        )
     for process, log in zip(processes, logs, strict=True):
         assert process.wait() == 0, log.read_text()
     return [json.loads(log.read_text().splitlines()[-1]) for log in logs]

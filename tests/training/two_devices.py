@@ -30,7 +30,7 @@ from mobilenas_tf.training.distribution import (
     replicated,
 )
 from mobilenas_tf.training.one_shot_trainer import OneShotTrainer
-from mobilenas_tf.training.optimizers import build_optimizer
+from mobilenas_tf.training.optimizers import build_optimizer, ema_weights
 from mobilenas_tf.training.trainer import NetworkTrainer
 from tests.search import live_shrinking_test
 from tests.small_one_shot_space import small_one_shot_space
@@ -197,6 +197,24 @@ def test_gates_draw_alike_on_all_replicas_and_anew_at_every_step():
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adamw"])
 def test_a_network_trains_as_on_one_device(optimizer):
     assert_two_are_as_one(lambda: network_trainer(optimizer))
+
+
+@pytest.mark.slow
+def test_averaged_weights_are_those_of_one_device():
+    found = []
+    for strategy in (None, STRATEGY):
+        trainer, _ = train(network_trainer, strategy)
+        variables = trainer.network.trainable_variables
+        trained = loop_test.weights_of(trainer)
+        with (
+            replicated(strategy) if strategy else contextlib.nullcontext(),
+            ema_weights(trainer.optimizer, variables),
+        ):
+            found.append(loop_test.weights_of(trainer))
+        for before, after in zip(trained, loop_test.weights_of(trainer), strict=True):
+            np.testing.assert_array_equal(before, after)
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(two, one, atol=TOLERANCE)
 
 
 @pytest.mark.slow
