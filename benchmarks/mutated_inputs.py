@@ -74,7 +74,7 @@ _MUTATIONS = flags.DEFINE_integer(
 )
 _SEED = flags.DEFINE_integer("damage_seed", 0, "Of the damage.", 0)
 _ONLY = flags.DEFINE_string("only", "", "Only readers whose name holds this.")
-_WORKER = flags.DEFINE_string("worker", None, "Used by the script itself.")
+_DAMAGED_FOLDER = flags.DEFINE_string("damaged_folder", None, "Used by the script itself.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,7 +261,7 @@ def run_group(plan: Sequence[tuple[str, int]], examples: Path) -> Iterator[Attem
         plan_path.write_text(json.dumps(plan[done:]))
         command = [sys.executable, "-m", "benchmarks.mutated_inputs"]
         process = subprocess.Popen(
-            [*command, f"--worker={examples}", f"--damage_seed={_SEED.value}"],
+            [*command, f"--damaged_folder={examples}", f"--damage_seed={_SEED.value}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -335,8 +335,8 @@ def find_targets(
 
 def main() -> None:
     """Damages files and prints what became of them."""
-    if _WORKER.value:
-        examples = Path(_WORKER.value)
+    if _DAMAGED_FOLDER.value:
+        examples = Path(_DAMAGED_FOLDER.value)
         plan = json.loads((examples / "plan.json").read_text())
         work(plan, examples, seed=_SEED.value)
         return
