@@ -74,7 +74,9 @@ _MUTATIONS = flags.DEFINE_integer(
 )
 _SEED = flags.DEFINE_integer("damage_seed", 0, "Of the damage.", 0)
 _ONLY = flags.DEFINE_string("only", "", "Only readers whose name holds this.")
-_DAMAGED_FOLDER = flags.DEFINE_string("damaged_folder", None, "Used by the script itself.")
+_DAMAGED_FOLDER = flags.DEFINE_string(
+    "damaged_folder", None, "Used by the script itself."
+)
 
 
 @dataclasses.dataclass(frozen=True)
