@@ -31,6 +31,7 @@ from mobilenas_tf.training.config import (
 
 if TYPE_CHECKING:
     from mobilenas_tf.training.data import ClassificationData
+    from mobilenas_tf.training.recipe import Recipe
 
 _DATASET = flags.DEFINE_string("dataset", "digits", "As of the binaries.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of the binaries.")
@@ -62,12 +63,17 @@ class Protocol:
         """The weights' optimizer of searches and trainings."""
         return OptimizerConfig(learning_rate=self.learning_rate)
 
-    def data_config(self, seed: int) -> DataConfig:
-        """Returns the same images in the same order for all runs of a seed."""
+    def data_config(self, seed: int, size_px: int | None = None) -> DataConfig:
+        """Returns the same images in the same order for all runs of a seed.
+
+        Args:
+            seed: Of the images and their order.
+            size_px: Of their sides; None takes the space's.
+        """
         return DataConfig(
             dataset=self.dataset,
             data_dir=self.data_dir,
-            image_size_px=image_size_px(self.space),
+            image_size_px=size_px or image_size_px(self.space),
             max_train_images=self.max_train_images,
             batch_size=self.batch_size,
             seed=seed,
@@ -134,9 +140,7 @@ def load_data(
     """Returns the seed's images at the size that the network takes."""
     from mobilenas_tf.training.data import load_classification_data
 
-    config = dataclasses.replace(
-        shared.data_config(seed), image_size_px=architecture.image_size_px
-    )
+    config = shared.data_config(seed, architecture.image_size_px)
     return load_classification_data(config, AugmentationConfig())
 
 
@@ -147,6 +151,7 @@ def run_training(
     seed: int,
     folder: Path,
     init_weights: str = "random",
+    recipe: Recipe | None = None,
 ) -> dict[str, Any]:
     """Trains a network; returns its test accuracy and the seconds.
 
@@ -156,6 +161,7 @@ def run_training(
         seed: Of weights, images and their order.
         folder: Of the run; what is in it is removed.
         init_weights: As of `train_classifier`.
+        recipe: By which to train instead of by the shared optimizer and defaults.
     """
     one_thread()
     from mobilenas_tf.models.initialization import weight_initializer
@@ -163,6 +169,14 @@ def run_training(
     from mobilenas_tf.training.run_dir import open_run_dir
 
     data = load_data(shared, architecture, seed=seed)
+    optimizer = shared.optimizer
+    training = TrainingConfig(
+        epochs=shared.epochs, seed=seed, checkpoint_every_epochs=shared.epochs
+    )
+    if recipe:
+        optimizer, training = recipe.put_into(optimizer), recipe.put_into(training)
+        augmentation = recipe.put_into(data.augmentation)
+        data = dataclasses.replace(data, augmentation=augmentation)
     shutil.rmtree(folder, ignore_errors=True)
     run = open_run_dir(folder, config={"architecture": architecture}, command=[])
     started, cpu_started = time.monotonic(), time.process_time()
@@ -170,12 +184,8 @@ def run_training(
         architecture,
         data,
         run,
-        optimizer=shared.optimizer,
-        training=TrainingConfig(
-            epochs=shared.epochs,
-            seed=seed,
-            checkpoint_every_epochs=shared.epochs,
-        ),
+        optimizer=optimizer,
+        training=training,
         initialize=weight_initializer(init_weights, architecture),
     )
     seconds = time.monotonic() - started, time.process_time() - cpu_started

@@ -6,7 +6,6 @@ else meanwhile.
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
@@ -62,12 +61,11 @@ def run_dnas(
     from mobilenas_tf.training.data import load_divided_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
-    data_config = dataclasses.replace(
-        shared.data_config(seed), image_size_px=space.image_size_px
-    )
     data = SearchData(
         *load_divided_data(
-            data_config, AugmentationConfig(), share=config.architecture_share
+            shared.data_config(seed, space.image_size_px),
+            AugmentationConfig(),
+            share=config.architecture_share,
         )
     )
     training = TrainingConfig(epochs=shared.search_epochs, dropout_rate=0.0, seed=seed)

@@ -73,9 +73,7 @@ def load_data(seed: int) -> ClassificationData:
     """Returns the seed's images at the supernet's size."""
     from mobilenas_tf.training.data import load_classification_data
 
-    config = dataclasses.replace(
-        protocol().data_config(seed), image_size_px=_IMAGE_SIZE.value
-    )
+    config = protocol().data_config(seed, _IMAGE_SIZE.value)
     return load_classification_data(config, AugmentationConfig())
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import cast
+from typing import Protocol, cast
 
 from mobilenas_tf.decisions import Integers, Listed, Options, Value
 from mobilenas_tf.spec import (
@@ -29,6 +29,24 @@ from mobilenas_tf.spec import (
 
 Span = tuple[int, int]  # lowest and highest
 SQUEEZE_SHARE = 0.25  # of a block's input channels
+
+
+class NetworkSpace(Protocol):
+    """What a joint search asks of its networks' space; `JointSpace` is one."""
+
+    @property
+    def name(self) -> str:
+        """Of the space."""
+        ...
+
+    @property
+    def decisions(self) -> tuple[Listed, ...]:
+        """The decisions of two values or more."""
+        ...
+
+    def resolve(self, choices: Mapping[str, Value]) -> Architecture:
+        """Returns the network of choices, of whatever else beside the decisions."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -153,7 +153,7 @@ class OneShotSpace:
                 operation = operation_named(
                     stage, str(values[operation_path(number, index)])
                 )
-                block = self._block(operation, channels, out_channels, stride, index)
+                block = self.block_of(operation, channels, out_channels, stride, index)
                 blocks += [] if block is None else [block]
                 channels = out_channels
             stages.append(Stage(tuple(blocks)))
@@ -170,7 +170,7 @@ class OneShotSpace:
             ),
         )
 
-    def _block(
+    def block_of(
         self,
         operation: Operation | None,
         in_channels: int,
@@ -178,6 +178,15 @@ class OneShotSpace:
         stride: int,
         index: int,
     ) -> Block | None:
+        """Returns what computes an operation at a place of a stage; None computes none.
+
+        Args:
+            operation: None is the identity.
+            in_channels: Of the place.
+            out_channels: Of the stage.
+            stride: Of the place.
+            index: Of the place in its stage.
+        """
         if operation is None:
             if index > 0:
                 return None

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mobilenas_tf.costs.latency_table import LatencyTable
 from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.costs.width_latency import network_latency
-from mobilenas_tf.joint_space import JointSpace
+from mobilenas_tf.joint_space import NetworkSpace
 from mobilenas_tf.search.joint_journal import Evaluation
 from mobilenas_tf.search.joint_problem import JointProblem
 from mobilenas_tf.search.joint_recipe import RECIPE_DECISIONS, recipe_of
@@ -34,7 +34,9 @@ from mobilenas_tf.training.repetition import allow_order
 _MOST_SIZES = 3  # of images that are kept decoded
 
 
-def joint_problem(space: JointSpace, table: LatencyTable | None = None) -> JointProblem:
+def joint_problem(
+    space: NetworkSpace, table: LatencyTable | None = None
+) -> JointProblem:
     """Returns the candidates of a space, each network under every recipe.
 
     Args:
@@ -82,7 +84,7 @@ class CandidateTrainer:
 
     def __init__(
         self,
-        space: JointSpace,
+        space: NetworkSpace,
         settings: CandidateSettings,
         *,
         threads: int | None = None,
