@@ -10,6 +10,7 @@ Run: python -m benchmarks.search_nas_bench_macro --table=nas-bench-macro_cifar10
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,6 @@ from mobilenas_tf.decisions import Options, choice_features
 from mobilenas_tf.one_shot_space import OneShotGenotype
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.search.config import JointConfig
-from mobilenas_tf.spec import Architecture
 
 _RUNS = flags.DEFINE_integer("runs", 30, "Of each method.", 2)
 _COUNTS = flags.DEFINE_list("evaluations", ["20", "50", "100"], "After so many.")
@@ -45,7 +45,7 @@ Method = Callable[[Table, int, int], list[TableEntry]]
 def main(_: Sequence[str]) -> None:
     """Runs all methods, prints the tables and one JSON object."""
     _import_optuna()
-    table = the_table()
+    table = _whole_table()
     counts = [int(count) for count in _COUNTS.value]
     rows, differences = [], []
     for cap in (None, _CAP.value):
@@ -57,7 +57,8 @@ def main(_: Sequence[str]) -> None:
                 [max(e.accuracy for e in run[:count]) for run in runs]
                 for count in counts
             ]
-            print(name, [round(float(np.mean(each)), 3) for each in found[name]])
+            means = [round(float(np.mean(each)), 3) for each in found[name]]
+            print(name, means, flush=True)
         for name, by_count in found.items():
             for count, values, ours in zip(counts, by_count, found[OURS], strict=True):
                 place = {"cap": cap, "evaluations": count, "method": name}
@@ -89,22 +90,16 @@ def _ours(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
     from mobilenas_tf.search.joint_problem import JointProblem
     from mobilenas_tf.search.workers import InProcess
 
-    space = macro_space()
-
-    def network(choices: Mapping[str, Any]) -> Architecture:
-        return space.resolve(choices)
+    def found(choices: Mapping[str, Any]) -> TableEntry:
+        return _entry(tuple(choices[path] for path in _paths()))
 
     problem = JointProblem(
-        space.name,
+        macro_space().name,
         architecture=_decisions(),
         recipe=(),
-        network=network,
-        costs=lambda network: {
-            "macs": whole[network].macs,
-            "params": whole[network].params,
-        },
+        network=found,
+        costs=lambda entry: {"macs": entry.macs, "params": entry.params},
     )
-    whole = the_table()
     cap = max(entry.macs for entry in table.values())
     config = JointConfig(
         evaluations=evaluations, first_round=FIRST, batch=BATCH, pool=2048
@@ -115,16 +110,31 @@ def _ours(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
             problem, {"macs": cap}, journal, config=config, epochs=1, seed=seed
         )
         workers = InProcess(
-            lambda order: Evaluation(
-                order.choices, (whole[network(order.choices)].accuracy,)
-            )
+            lambda order: Evaluation(order.choices, (found(order.choices).accuracy,))
         )
         search.run(workers)
-        return [whole[network(each.choices)] for each in journal.evaluations]
+        return [found(each.choices) for each in journal.evaluations]
 
 
 def _decisions() -> tuple[Options, ...]:
     return tuple(Options(each.path, each.values) for each in macro_space().decisions)
+
+
+@functools.cache
+def _paths() -> tuple[str, ...]:
+    return tuple(each.path for each in macro_space().decisions)
+
+
+@functools.cache
+def _whole_table() -> Table:
+    return the_table()
+
+
+@functools.cache
+def _entry(values: tuple[str, ...]) -> TableEntry:
+    """Returns the network of a value for each decision: searches try each often."""
+    genotype = dict(zip(_paths(), values, strict=True))
+    return _whole_table()[macro_space().resolve(genotype)]
 
 
 def _random(table: Table, evaluations: int, seed: int) -> list[TableEntry]:
