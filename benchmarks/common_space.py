@@ -1,8 +1,8 @@
-"""One space that all four methods search: blocks of two kernels and four widths.
+"""One space that all four methods search: blocks of two kernels and two widths.
 
 MobileNetV2's block at every place of a network for images of 32 px, its kernel 3x3 or
-5x5, its expansion one of four, or (not at the first place of a stage) nothing at all;
-what stages put out is fixed. One definition, and what each method sees of it:
+5x5, its expansion 3 or 6, or (not at the first place of a stage) nothing at all; what
+stages put out is fixed. One definition, and what each method sees of it:
 
 - BS-NAS takes the space itself;
 - DNAS has the operations of a place as its candidates;
@@ -29,16 +29,11 @@ from mobilenas_tf.one_shot_space import (
     operation_name,
     operation_path,
 )
-from mobilenas_tf.one_shot_spaces import ROWS_32
+from mobilenas_tf.one_shot_spaces import MOBILE_OPERATIONS, ROWS_32
 from mobilenas_tf.space import SearchSpace, width_space
 from mobilenas_tf.spaces import one_shot_supernet
 from mobilenas_tf.spec import Architecture, Convolution, Head
 
-KERNEL_SIZES, EXPANSIONS = (3, 5), (2, 3, 4, 6)
-OPERATIONS = (
-    None,
-    *(Operation(kernel, each) for kernel in KERNEL_SIZES for each in EXPANSIONS),
-)
 STEM_CHANNELS, HEAD_CHANNELS, NUM_CLASSES = 16, 256, 10
 
 SPACE = OneShotSpace(
@@ -47,7 +42,7 @@ SPACE = OneShotSpace(
     stem_channels=(STEM_CHANNELS,),
     stem_stride=2,
     stages=tuple(
-        OneShotStage((channels,), depth, stride, OPERATIONS)
+        OneShotStage((channels,), depth, stride, MOBILE_OPERATIONS)
         for channels, depth, stride in ROWS_32
     ),
     head_channels=(HEAD_CHANNELS,),

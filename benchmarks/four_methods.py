@@ -30,7 +30,7 @@ from absl import app, flags
 
 from benchmarks import evidence
 from benchmarks.classification_jobs import protocol, run_training
-from benchmarks.common_space import EXPANSIONS, KERNEL_SIZES, SPACE, uniform_network
+from benchmarks.common_space import SPACE, uniform_network
 from benchmarks.four_searches import (
     CANDIDATE_EPOCHS,
     CANDIDATE_IMAGES,
@@ -51,7 +51,7 @@ from mobilenas_tf.json_io import architecture_from_plain, from_plain
 from mobilenas_tf.reporting.terminal import format_table
 from mobilenas_tf.training.recipe import Recipe
 
-_MACS = flags.DEFINE_float("max_macs", 3e6, "Budget of every network.")
+_MACS = flags.DEFINE_float("max_macs", 4e6, "Budget of every network.")
 
 UNIFORM, BY_RECIPE = "uniform", "joint, its recipe"
 SIDES = (*METHODS, BY_RECIPE, UNIFORM)
@@ -147,9 +147,7 @@ def _training(side: str, seed: int) -> str:
 def _settings() -> dict[str, Any]:
     return {
         **protocol().settings(),
-        "space": SPACE.name,
-        "kernels": KERNEL_SIZES,
-        "expansions": EXPANSIONS,
+        "space": SPACE,
     }
 
 
