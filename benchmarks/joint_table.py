@@ -104,7 +104,7 @@ def main(_: Sequence[str]) -> None:
             rows.append(
                 row
                 | {
-                    "accuracy": float(np.mean([value for _, value in judged])),
+                    "test points": float(np.mean([value for _, value in judged])),
                     "distinct": len({key for key, _ in judged}),
                 }
             )
