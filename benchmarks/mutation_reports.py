@@ -110,6 +110,8 @@ _DOCUMENTS: Mapping[str, Any] = {
         "failed": 1,
         "stop_epoch": 3,
         "best": {"accuracy": 0.7, "predicted": 0.68},
+        "recipe": {"optimizer": "adamw", "learning_rate": 0.002, "mixup_alpha": 0.1},
+        "default_recipe": {"optimizer": "sgd", "learning_rate": 0.1, "mixup_alpha": 0},
         "rounds": [
             {
                 "round": 0,

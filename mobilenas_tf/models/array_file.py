@@ -70,6 +70,9 @@ def _read_archive(file: BinaryIO) -> dict[str, np.ndarray]:
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     name, is_encrypted = member.filename, member.flag_bits & 1
+    # Nothing is unpacked by its name; whoever writes such a one means no good.
+    if name.startswith("/") or ".." in name.split("/"):
+        raise ValueError(f"{name!r} is no name of an array")
     # What is compressed may be far larger than the file.
     if member.compress_type != zipfile.ZIP_STORED or is_encrypted:
         raise ValueError(f"{name!r} is compressed or encrypted")

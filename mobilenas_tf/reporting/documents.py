@@ -195,6 +195,8 @@ class Joint(TypedDict):
     failed: int
     stop_epoch: int
     best: Best
+    recipe: Row
+    default_recipe: Row
     rounds: tuple[Round, ...]
     front: tuple[Trained, ...]
     effects: tuple[Effect, ...]

@@ -52,10 +52,14 @@ def _sentence(document: Joint) -> str:
     )
 
 
-def _recipe(document: Mapping[str, Any]) -> str:
+def _recipe(document: Joint) -> str:
     found, default = document["recipe"], document["default_recipe"]
     rows = [
-        {"setting": name.replace("_", " "), "found": value, "default": default[name]}
+        {
+            "setting": name.replace("_", " "),
+            "found": value,
+            "default": default.get(name),
+        }
         for name, value in found.items()
     ]
     return element("h3", None, "The found recipe") + element(
