@@ -46,7 +46,7 @@ def _content(path: Path) -> Any:
         rows = [_without_times(json.loads(line)) for line in lines]
         return sorted(json.dumps(row, sort_keys=True) for row in rows)
     if path.suffix == ".npz":  # it holds the moment of its writing, too
-        with np.load(path) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             return {key: (a.shape, a.dtype, a.tobytes()) for key, a in arrays.items()}
     return path.read_bytes()
 
