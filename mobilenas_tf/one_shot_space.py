@@ -100,12 +100,28 @@ class OneShotSpace:
     turned_off: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        """Checks that every choice is one, of networks that can be built."""
+        if not self.stages or min(stage.depth for stage in self.stages) < 1:
+            raise ValueError(
+                "stages must be at least one, each of at least one place. Received: "
+                f"depths {[stage.depth for stage in self.stages]}"
+            )
         for decision in self.all_decisions:
             values = decision.values
-            if len(set(values)) < len(values) or not values:
+            if not values:
                 raise ValueError(
-                    f"values of {decision.path} must be distinct, at least one (do "
-                    "ratios round to the same width?). "
+                    f"values of {decision.path} must be at least one; the first place "
+                    "of a stage has no identity unless has_free_first. Received: none"
+                )
+            if any(isinstance(value, int) and value < 1 for value in values):
+                raise ValueError(
+                    f"values of {decision.path} must be at least 1 channel. "
+                    f"Received: values={values}"
+                )
+            if len(set(values)) < len(values):
+                raise ValueError(
+                    f"values of {decision.path} must be distinct (do ratios round to "
+                    "the same width?). "
                     f"Received: values={values}"
                 )
             if isinstance(values[0], int) and list(values) != sorted(map(int, values)):
@@ -113,6 +129,25 @@ class OneShotSpace:
                     f"values of {decision.path} must be in rising order. "
                     f"Received: values={values}"
                 )
+        self._check_expansions()
+
+    def _check_expansions(self) -> None:
+        """Raises unless operations of a place differ, whatever comes in there."""
+        widths = self.stem_channels
+        for number, stage in enumerate(self.stages, start=1):
+            operations = [each for each in stage.operations if each]
+            for channels in {*widths, *(stage.out_channels if stage.depth > 1 else ())}:
+                seen: dict[tuple[int, int], str] = {}
+                for each in operations:
+                    hidden = self.hidden_channels(each, channels)
+                    other = seen.setdefault((each.kernel_size, hidden), each.name)
+                    if other != each.name:
+                        raise ValueError(
+                            f"operations of stage{number} must differ where "
+                            f"{channels} channels come in. Received: {other} and "
+                            f"{each.name}, both of {hidden} channels"
+                        )
+            widths = stage.out_channels
 
     @property
     def all_decisions(self) -> tuple[Decision, ...]:

@@ -123,3 +123,38 @@ def test_ratios_that_round_to_the_same_width_are_refused():
     falling = dataclasses.replace(stage, out_channels=(16, 8))
     with pytest.raises(ValueError, match="in rising order. Received: values=.16, 8."):
         dataclasses.replace(SPACE, stages=(falling,))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stages": ()}, r"stages must be at least one, .* Received: depths \[\]"),
+        ({"stem_channels": (0, 8)}, "stem/output must be at least 1 channel"),
+        ({"head_channels": ()}, "head/conv must be at least one"),
+    ],
+)
+def test_a_space_without_networks_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        dataclasses.replace(SPACE, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"depth": 0}, "each of at least one place"),
+        ({"operations": ()}, "stage1/block0/operation must be at least one"),
+        (
+            {"operations": (None,), "has_free_first": False},
+            "the first place of a stage has no identity unless",
+        ),
+        (
+            {"operations": (Operation(3, 2), Operation(3, 2.1))},
+            "operations of stage1 must differ where . channels come in. Received: "
+            "k3_e2 and k3_e2.1, both of",
+        ),
+    ],
+)
+def test_a_stage_without_networks_or_with_one_twice_is_refused(change, words):
+    stages = (dataclasses.replace(SPACE.stages[0], **change), *SPACE.stages[1:])
+    with pytest.raises(ValueError, match=words):
+        dataclasses.replace(SPACE, stages=stages)

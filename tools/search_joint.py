@@ -58,6 +58,10 @@ def main() -> None:
             "ray_address must not be given without workers=ray. Received: "
             f"ray_address={flags.FLAGS.ray_address}"
         )
+    if flags.FLAGS.ray_address:
+        from mobilenas_tf.search.ray_workers import check_answers
+
+        check_answers(flags.FLAGS.ray_address)
     source = flags.FLAGS.fine_only and Path(flags.FLAGS.fine_only)
 
     flag_config.import_tensorflow()

@@ -50,12 +50,15 @@ def main() -> None:
     )
     from mobilenas_tf.search.one_shot_supernets import (
         TURNED_OFF,
+        check_trained,
         read_supernet,
         train_supernet,
     )
     from mobilenas_tf.training.data import describe_balance, load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
+    if source:
+        check_trained(source)
     data = load_classification_data(settings.data, settings.augmentation)
     space = named_one_shot_space(config.space, num_classes=data.num_classes)
     table = latency_table(config.space)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from absl import logging
+
 from mobilenas_tf.json_io import from_plain
 from mobilenas_tf.json_text import parse_json, shown
 from mobilenas_tf.whole_files import append_line
@@ -40,7 +42,11 @@ def read_rows(path: Path, kind: type[T], *, space: str) -> Iterator[tuple[str, s
     """
     if not path.exists():
         return
-    *lines, _ = path.read_bytes().split(b"\n")
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest:
+        logging.warning(
+            "%s: its last line was not written whole, and is left out", path
+        )
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number},"
         row = parse_json(line, where)

@@ -193,6 +193,16 @@ def write_supernet(
     write_json(folder / DESCRIPTION, dataclasses.asdict(description))
 
 
+def check_trained(folder: Path) -> None:
+    """Raises a FileNotFoundError unless a run folder holds a trained supernet."""
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).exists():
+            raise FileNotFoundError(
+                f"{folder} must be the run folder of a one-shot search whose supernet "
+                f"is trained to its end. {name} is missing"
+            )
+
+
 def read_supernet(
     folder: Path, space: OneShotSpace
 ) -> tuple[OneShotSupernet, OneShotSpace]:
@@ -202,6 +212,7 @@ def read_supernet(
         FileNotFoundError: If the folder holds no trained supernet.
         ValueError: If it is of another space or damaged.
     """
+    check_trained(folder)
     path, weights_path = folder / DESCRIPTION, folder / WEIGHTS
     description = from_plain(_Description, read_json(path), str(path))
     for key, wanted in (("space", space.name), ("num_classes", space.num_classes)):

@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import socket
 import subprocess
 import sys
@@ -179,15 +180,11 @@ def ray_session(address: str | None) -> Iterator[None]:
         ValueError: If Ray is not installed, or the address is none.
         ConnectionError: If nothing answers there.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise ValueError(
-            "workers must be process unless Ray is installed: pip install ray. "
-            "Received: workers=ray"
-        ) from error
+    _require_ray()
+    import ray
+
     if address is not None:
-        _check_answers(address)
+        check_answers(address)
     with keep_handlers():  # Ray's own leaves the process without a word
         ray.init(
             address=address or "local",
@@ -200,8 +197,22 @@ def ray_session(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _check_answers(address: str) -> None:
-    """Raises unless a cluster's head answers; Ray itself would try for minutes."""
+def _require_ray() -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(
+            "workers must be process unless Ray is installed: pip install ray. "
+            "Received: workers=ray"
+        )
+
+
+def check_answers(address: str) -> None:
+    """Raises unless a cluster's head answers; Ray itself would try for minutes.
+
+    Raises:
+        ValueError: If the address is not HOST:PORT, or Ray is not installed here.
+        ConnectionError: If no Ray answers there.
+    """
+    _require_ray()
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise ValueError(
@@ -217,7 +228,9 @@ def _check_answers(address: str) -> None:
             timeout=_HEALTH_SECONDS,
         )
     except (OSError, subprocess.SubprocessError) as error:
+        is_other = isinstance(error, subprocess.SubprocessError)
+        reason = "what listens there is something else" if is_other else error
         raise ConnectionError(
             "ray_address must be that of a running cluster's head. Received: "
-            f"{address}, where no Ray answers ({error})"
+            f"{address}, where no Ray answers ({reason})"
         ) from error

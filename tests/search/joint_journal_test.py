@@ -1,4 +1,5 @@
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -74,11 +75,16 @@ def test_a_round_with_a_candidate_that_is_none_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("whole", [0, 1, 60])  # 60 rows are more than a block
-def test_half_a_last_line_is_left_out_and_written_over(whole: int, tmp_path: Path):
+def test_half_a_last_line_is_left_out_said_and_written_over(
+    whole: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     path = tmp_path / "journal.jsonl"
     torn = row() * whole + row()[:40]
     path.write_text(torn)
-    journal = open_journal(tmp_path)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        journal = open_journal(tmp_path)
+    (message,) = caplog.messages
+    assert message == f"{path}: its last line was not written whole, and is left out"
     assert len(journal.evaluations) == min(whole, 1)
     assert path.read_text() == torn  # reading changes nothing
     journal.add(Evaluation(CHOICES, (0.7,)))

@@ -81,7 +81,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a supernet that is not there": (
         ("search_one_shot", "--dataset=digits", "--max_macs=4e6", "--supernet=begun"),
-        r".*begun/supernet\.json.*",
+        r"begun must be the run folder of a one-shot search whose supernet is trained "
+        r"to its end\. supernet\.json is missing",
     ),
     "budget of nothing": (
         (*SEARCH, "--max_macs=0"),
