@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import keras
+from absl import logging
 
 from mobilenas_tf.models.compact import build_network
 from mobilenas_tf.models.network_io import save_network
@@ -16,6 +18,9 @@ from mobilenas_tf.training.repetition import start_from_seed
 from mobilenas_tf.training.run_dir import RunDir
 from mobilenas_tf.training.task import Task, TrainingData
 from mobilenas_tf.training.trainer import NetworkTrainer
+
+# Of what batch norms begin with, at the end of a training.
+_MOST_LEFT = 0.1
 
 
 def train_network(
@@ -55,6 +60,8 @@ def train_network(
         training=training,
         initialize=initialize,
     )
+    if initialize is None:
+        _warn_of_few_steps(training, training.epochs * data.steps_per_epoch)
     run_epochs(
         trainer,
         data.train_epoch,
@@ -69,6 +76,18 @@ def train_network(
         trainer.optimizer.finalize_variable_values(network.trainable_variables)
     save_network(run.path, architecture, network)
     return network
+
+
+def _warn_of_few_steps(training: TrainingConfig, steps: int) -> None:
+    """Says so if batch norms cannot forget their first statistics in so many steps."""
+    momentum = training.batch_norm_momentum
+    if momentum**steps > _MOST_LEFT:
+        needed = math.ceil(math.log(_MOST_LEFT) / math.log(momentum))
+        logging.warning(
+            "%d steps are few for batch_norm_momentum=%g, which needs about %d: the "
+            "network will look worse than it is; lower it, to 0.9 for example",
+            *(steps, momentum, needed),
+        )
 
 
 def prepare_network(

@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 
 import keras
 import numpy as np
@@ -101,6 +102,23 @@ def test_initial_weights_are_set_before_the_first_step(tmp_path):
     for variable in network.trainable_variables:
         np.testing.assert_allclose(np.array(variable), 0.5, atol=1e-5)
     assert rows(tmp_path)[0]["phase"] == "train"
+
+
+@pytest.mark.slow
+def test_steps_too_few_for_batch_norms_are_said(tmp_path, caplog):
+    training = dataclasses.replace(TRAINING, epochs=1, batch_norm_momentum=0.97)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        train_classifier(
+            small_architecture(),
+            colour_data(num_train=128),
+            RunDir(tmp_path),
+            optimizer=OptimizerConfig(warmup_epochs=0.0),
+            training=training,
+        )
+    (message,) = (text for text in caplog.messages if "batch_norm_momentum" in text)
+    assert message.startswith(
+        "8 steps are few for batch_norm_momentum=0.97, which needs about 76"
+    )
 
 
 def test_the_confusion_counts_true_classes_by_row():
