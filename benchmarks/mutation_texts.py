@@ -134,19 +134,22 @@ def _make_flags(folder: Path) -> Path:
 
 
 @functools.cache
-def _define_all_flags() -> None:
+def _all_flags() -> flags.FlagValues:
+    """Returns flags of their own: scripts define some of the same names."""
+    values = flags.FlagValues()
     for config in CONFIG_KINDS:
-        flag_config.define_flags(config)
+        flag_config.define_flags(config, flag_values=values)
+    return values
 
 
 def _read_flags(path: Path) -> list[Any]:
     """Returns configurations; a mistake that is told with status 1 is a ValueError."""
-    _define_all_flags()
-    flags.FLAGS.unparse_flags()
+    values = _all_flags()
+    values.unparse_flags()
     told = io.StringIO()
     with contextlib.redirect_stderr(told):
         try:
-            flag_config.parse_arguments(["x", f"--flagfile={path}"])
+            flag_config.parse_arguments(["x", f"--flagfile={path}"], values)
         except SystemExit as error:
             line = told.getvalue()
             if (
@@ -156,7 +159,7 @@ def _read_flags(path: Path) -> list[Any]:
             ):
                 raise
             raise ValueError(line) from error
-    return [flag_config.config_from_flags(kind) for kind in CONFIG_KINDS]
+    return [flag_config.config_from_flags(kind, values) for kind in CONFIG_KINDS]
 
 
 def _are_finite(configs: list[Any], valid: Any) -> bool:

@@ -194,18 +194,24 @@ def _call(main: Callable[[], None]) -> None:
         sys.exit(128 + error.number)  # as shells have it
 
 
-def parse_arguments(arguments: Sequence[str]) -> None:
+def parse_arguments(
+    arguments: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
+) -> None:
     """Parses a command line, its first word left aside, for `run`.
 
     A mistake becomes one sentence on standard error and exit status 1.
+
+    Args:
+        arguments: Of the command line.
+        flag_values: Where the flags are defined.
     """
     for argument in arguments:
         if not _is_text(argument):
             _fail(f"arguments must be UTF-8 text. Received: {argument!r}")
     try:
-        rest = flags.FLAGS(arguments)[1:]
+        rest = flag_values(arguments)[1:]
     except flags.UnrecognizedFlagError as error:
-        near = difflib.get_close_matches(error.flagname, list(flags.FLAGS), n=3)
+        near = difflib.get_close_matches(error.flagname, list(flag_values), n=3)
         hint = f"the nearest are {', '.join('--' + name for name in near)}"
         _fail(f"unknown flag --{error.flagname}; {hint if near else 'see --help'}")
     except flags.Error as error:
