@@ -234,8 +234,11 @@ def _take_steps(run: Run) -> None:
     import tensorflow as tf
 
     from mobilenas_tf.training.distribution import make_strategy, replicated
+    from mobilenas_tf.training.repetition import allow_order, run_in_order
 
     jobs.one_thread()
+    allow_order()
+    run_in_order(True)
     logging.set_verbosity(logging.ERROR)
     if run.side == DEVICES:
         (processor,) = tf.config.list_physical_devices("CPU")

@@ -40,6 +40,15 @@ def start_from_seed(training: TrainingConfig) -> None:
             "deterministic must not be set before mobilenas_tf.training.repetition."
             f"allow_order() was called. Received: {threads} threads for operators"
         )
+    run_in_order(training.deterministic)
+
+
+def run_in_order(is_on: bool) -> None:
+    """Sets whether operators run one after the other from now on; see `allow_order`."""
+    # Where a step is thought to need more memory than TensorFlow says a CPU has
+    # (256 MiB), its optimizer sums gradients in a way that this executor refuses.
+    # Setting this forgets how operators are run: it comes first.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_on})
     eager: Any = context.context()  # its annotation says that it may be None
-    in_order = "SINGLE_THREADED_EXECUTOR" if training.deterministic else None
+    in_order = "SINGLE_THREADED_EXECUTOR" if is_on else None
     eager.function_call_options.executor_type = in_order
