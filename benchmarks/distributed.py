@@ -238,7 +238,8 @@ def _take_steps(run: Run) -> None:
 
     jobs.one_thread()
     allow_order()
-    run_in_order(True)
+    # Else some sums are, by chance, in another order: two runs of one side differ.
+    run_in_order(run.side != DEVICES)  # which would wait for each other
     logging.set_verbosity(logging.ERROR)
     if run.side == DEVICES:
         (processor,) = tf.config.list_physical_devices("CPU")

@@ -38,7 +38,10 @@ def start() -> None:
         worker_share,
     )
 
-    strategy = make_strategy(flag_config.config_from_flags(DistributionConfig))
+    strategy = make_strategy(
+        flag_config.config_from_flags(DistributionConfig),
+        deterministic=flags.FLAGS.deterministic,
+    )
     if strategy is None:
         return
     scope = contextlib.ExitStack()

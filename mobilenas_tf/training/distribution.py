@@ -29,17 +29,33 @@ from mobilenas_tf.training.config import DistributionConfig
 _JOBS = ("chief", "worker")
 
 
-def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy | None:
+def make_strategy(
+    config: DistributionConfig, *, deterministic: bool = False
+) -> tf.distribute.Strategy | None:
     """Returns what trains as configured, None for this process on its own.
 
     Several workers must do so before TensorFlow has computed anything, and wait here
     for each other.
 
+    Args:
+        config: What to train on.
+        deterministic: Whether operators will run in order (see `repetition`).
+
     Raises:
-        ValueError: If there are not two devices, or TF_CONFIG describes no cluster.
+        ValueError: If there are not two devices, or TF_CONFIG describes no cluster, or
+            operators are to run in order on several devices of one process.
     """
     if config.distribute == "none":
         return None
+    is_mirrored = config.distribute == "mirrored"
+    if deterministic and (
+        is_mirrored or len(tf.config.list_physical_devices("GPU")) > 1
+    ):
+        raise ValueError(
+            "deterministic must not be set for several devices of one process: they "
+            "wait for each other in the midst of a step, and operators in order would "
+            f"wait for ever. Received: distribute={config.distribute}"
+        )
     if config.distribute == "multi_worker":
         _check_cluster(os.environ.get("TF_CONFIG", ""))
         strategy = tf.distribute.MultiWorkerMirroredStrategy()

@@ -340,6 +340,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         r"distribute must be none on a machine of one device\. Received: "
         r"distribute=mirrored with \S+CPU:0",
     ),
+    "devices in order": (
+        (*SEARCH, "--distribute=mirrored", "--deterministic"),
+        r"deterministic must not be set for several devices of one process: .* "
+        r"Received: distribute=mirrored",
+    ),
     "workers without a cluster": (
         (*TRAIN, "--distribute=multi_worker"),
         r"TF_CONFIG must be JSON such as .* for distribute=multi_worker\. Received: ''",
