@@ -133,11 +133,11 @@ def open_run_dir(
     provenance_path = run.path / "provenance.json"
     starts = _read_starts(provenance_path)
     # What is damaged has shown by now: nothing is written into such a folder.
+    run.path.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(run.path)
     if config_path.exists():
-        remove_leftovers(run.path)
         _rewrite_lines(run.metrics_path, _whole_lines(run.metrics_path))
     else:
-        run.path.mkdir(parents=True, exist_ok=True)
         write_json(config_path, plain_config)
     provenance = {**describe_provenance(command), "earlier_starts": starts}
     write_json(provenance_path, provenance)

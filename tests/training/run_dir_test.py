@@ -253,3 +253,11 @@ def test_the_paths_are_inside_the_folder(tmp_path: Path) -> None:
     }
     for path, name in names.items():
         assert path == tmp_path / name
+
+
+def test_a_start_that_died_before_its_configuration_leaves_nothing(tmp_path: Path):
+    (tmp_path / ".0123456789abcdef.config.json").write_text("half")
+    open_run_dir(tmp_path, config={"seed": 0}, command=[])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("config.json", "provenance.json"),
+    ]
