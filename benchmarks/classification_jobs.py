@@ -118,9 +118,8 @@ def run_search(
     """Searches, and returns seconds and the found networks by budget."""
     one_thread()
     from mobilenas_tf.training.classification import classification_task
-    from mobilenas_tf.training.data import load_classification_data
 
-    data = load_classification_data(shared.data_config(seed), AugmentationConfig())
+    data = load_data(shared, seed=seed)
     training = TrainingConfig(epochs=shared.search_epochs, dropout_rate=0.0, seed=seed)
     return timed_search(
         folder,
@@ -135,12 +134,12 @@ def run_search(
 
 
 def load_data(
-    shared: Protocol, architecture: Architecture, *, seed: int
+    shared: Protocol, *, seed: int, size_px: int | None = None
 ) -> ClassificationData:
-    """Returns the seed's images at the size that the network takes."""
+    """Returns the seed's images; see `Protocol.data_config`."""
     from mobilenas_tf.training.data import load_classification_data
 
-    config = shared.data_config(seed, architecture.image_size_px)
+    config = shared.data_config(seed, size_px)
     return load_classification_data(config, AugmentationConfig())
 
 
@@ -168,7 +167,7 @@ def run_training(
     from mobilenas_tf.training.classifier import evaluate_classifier, train_classifier
     from mobilenas_tf.training.run_dir import open_run_dir
 
-    data = load_data(shared, architecture, seed=seed)
+    data = load_data(shared, seed=seed, size_px=architecture.image_size_px)
     optimizer = shared.optimizer
     training = TrainingConfig(
         epochs=shared.epochs, seed=seed, checkpoint_every_epochs=shared.epochs

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmarks import common_space
-from benchmarks.classification_jobs import Protocol
+from benchmarks.classification_jobs import Protocol, load_data
 from benchmarks.common_space import SPACE, macs
 from benchmarks.dnas_jobs import random_genotype, run_dnas
 from benchmarks.jobs import one_thread
@@ -99,12 +99,9 @@ def _protocol(search: Search, method: str) -> Protocol:
 
 def _figs(search: Search) -> dict[str, Any]:
     from mobilenas_tf.training.classification import classification_task
-    from mobilenas_tf.training.data import load_classification_data
 
     shared = _protocol(search, FIGS)
-    data = load_classification_data(
-        shared.data_config(search.seed, SPACE.image_size_px), AugmentationConfig()
-    )
+    data = load_data(shared, seed=search.seed, size_px=SPACE.image_size_px)
     training = TrainingConfig(
         epochs=shared.search_epochs, dropout_rate=0.0, seed=search.seed
     )
@@ -142,13 +139,10 @@ def _one_shot(search: Search) -> dict[str, Any]:
     from mobilenas_tf.search.evolution import Journal
     from mobilenas_tf.search.one_shot import JOURNAL, search_supernet
     from mobilenas_tf.search.one_shot_supernets import train_supernet
-    from mobilenas_tf.training.data import load_classification_data
     from mobilenas_tf.training.run_dir import open_run_dir
 
     shared = _protocol(search, ONE_SHOT)
-    data = load_classification_data(
-        shared.data_config(search.seed, SPACE.image_size_px), AugmentationConfig()
-    )
+    data = load_data(shared, seed=search.seed, size_px=SPACE.image_size_px)
     run = open_run_dir(search.folder, config={"search": ONE_SHOT_CONFIG}, command=[])
     supernet, left = train_supernet(
         SPACE,

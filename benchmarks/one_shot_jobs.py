@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
+from benchmarks import classification_jobs
 from benchmarks.classification_jobs import protocol
 from benchmarks.macro_table import Table, TableEntry, banded, macro_space, mean_tau
 from mobilenas_tf.one_shot_space import OneShotGenotype, OneShotSpace
 from mobilenas_tf.search.config import OneShotConfig
 from mobilenas_tf.spec import round_channels
 from mobilenas_tf.training.config import (
-    AugmentationConfig,
     OptimizerConfig,
     TrainingConfig,
 )
@@ -71,10 +71,9 @@ def proxy_space() -> OneShotSpace:
 
 def load_data(seed: int) -> ClassificationData:
     """Returns the seed's images at the supernet's size."""
-    from mobilenas_tf.training.data import load_classification_data
-
-    config = protocol().data_config(seed, _IMAGE_SIZE.value)
-    return load_classification_data(config, AugmentationConfig())
+    return classification_jobs.load_data(
+        protocol(), seed=seed, size_px=_IMAGE_SIZE.value
+    )
 
 
 @dataclasses.dataclass(frozen=True)

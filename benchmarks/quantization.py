@@ -228,7 +228,7 @@ def _file_accuracy(
     from mobilenas_tf.training.classification import classification_objective
     from tools.fine_tuning import fine_tuned_file
 
-    data = load_data(protocol(), architecture, seed=seed)
+    data = load_data(protocol(), seed=seed, size_px=architecture.image_size_px)
     exported = export_classifier(
         run_path,
         data,
