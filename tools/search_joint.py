@@ -58,11 +58,11 @@ def main() -> None:
             "ray_address must not be given without workers=ray. Received: "
             f"ray_address={flags.FLAGS.ray_address}"
         )
-    if flags.FLAGS.ray_address:
+    source = flags.FLAGS.fine_only and Path(flags.FLAGS.fine_only)
+    if flags.FLAGS.ray_address and not source:  # which trains nothing
         from mobilenas_tf.search.ray_workers import check_answers
 
         check_answers(flags.FLAGS.ray_address)
-    source = flags.FLAGS.fine_only and Path(flags.FLAGS.fine_only)
 
     flag_config.import_tensorflow()
     import tqdm

@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import socket
 import subprocess
@@ -205,6 +206,7 @@ def _require_ray() -> None:
         )
 
 
+@functools.cache  # the answer takes seconds, and is wanted before the data, too
 def check_answers(address: str) -> None:
     """Raises unless a cluster's head answers; Ray itself would try for minutes.
 
