@@ -161,7 +161,7 @@ def network_outputs(
             tf.TensorSpec([None], tf.int32),
         ],
         autograph=False,
-    )
+    ).get_concrete_function()  # here: threads know nothing of operators in order
 
     def outputs(genotype: Mapping[str, Value]) -> np.ndarray:
         plan = tf.constant(supernet.plan_of(genotype))

@@ -17,6 +17,7 @@ from mobilenas_tf.search.one_shot_supernets import (
 )
 from mobilenas_tf.training.classification import class_predictor, evaluate_accuracy
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
+from mobilenas_tf.training.repetition import run_in_order
 from mobilenas_tf.training.run_dir import RunDir
 from tests.small_one_shot_space import small_one_shot_space
 from tests.training.synthetic import SIZE_PX, colour_data
@@ -90,6 +91,20 @@ def test_a_score_is_that_of_the_recalibrated_network(trained):
     )
     likelihood = np.exp(-np.mean(entropy))
     assert by_likelihood(genotype) == pytest.approx(likelihood, abs=0.01)
+
+
+@pytest.mark.slow
+def test_threads_score_before_operators_run_in_order(trained):
+    # What a thread traced was not fit for order: "does not support switch op".
+    _, supernet, left = trained
+    genotypes = [left.narrowest(), left.widest()]
+    try:
+        run_in_order(True)
+        scorer = network_scorer(supernet, DATA, CONFIG)
+        scores = list(scorer.scores(genotypes))
+        assert scores == [scorer(each) for each in genotypes]
+    finally:
+        run_in_order(False)
 
 
 @pytest.mark.slow
