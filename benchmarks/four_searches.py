@@ -52,8 +52,9 @@ CANDIDATE_IMAGES, CANDIDATE_VALIDATION, CANDIDATE_EPOCHS = 5000, 0.2, 2
 # Below the budget: of the random search's networks, and of those that BS-NAS and
 # JointNAS give, which take the best of equal costs out of all that they have scored.
 TOLERANCE = 0.05
+# About as many evaluations as the clock allows, so that the fine stage has its share.
 JOINT_CONFIG = JointConfig(
-    space=SPACE.name, evaluations=64, first_round=6, batch=3, pool=1024
+    space=SPACE.name, evaluations=24, first_round=6, batch=3, pool=1024
 )
 ONE_SHOT_CONFIG = OneShotConfig(
     space=SPACE.name,
