@@ -34,7 +34,6 @@ from mobilenas_tf.space import SearchSpace
 from mobilenas_tf.training.cuts import Cut, read_cuts, write_cuts
 from mobilenas_tf.training.optimizers import carry_state
 from mobilenas_tf.training.search_trainer import SearchTrainer
-from mobilenas_tf.training.trainer import random_state
 
 # A cut that saves less of a step than this is put off.
 _LEAST_SAVING = 0.1
@@ -160,6 +159,12 @@ def supernet_cuts(
             )
         )
     for layer in narrow.model.layers:
-        states = random_state(wide.model.get_layer(layer.name)), random_state(layer)
-        cuts.extend(VariableCut(*pair, {}) for pair in zip(*states, strict=True))
+        seeds = _seeds(wide.model.get_layer(layer.name)), _seeds(layer)
+        cuts.extend(VariableCut(*pair, {}) for pair in zip(*seeds, strict=True))
     return cuts
+
+
+def _seeds(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the state of a layer's random numbers, which is no weight to Keras."""
+    weights = {id(variable) for variable in layer.weights}
+    return [variable for variable in layer.variables if id(variable) not in weights]

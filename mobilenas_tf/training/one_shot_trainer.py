@@ -14,6 +14,7 @@ from mobilenas_tf.layers.replicas import replica_mean
 from mobilenas_tf.models.one_shot_supernet import OneShotSupernet
 from mobilenas_tf.training.distribution import apply_gradients, replica_share
 from mobilenas_tf.training.task import Objective
+from mobilenas_tf.training.trainer import state_of
 
 
 class OneShotTrainer(keras.Model):
@@ -113,4 +114,4 @@ class OneShotTrainer(keras.Model):
 
     def checkpoint_items(self) -> dict[str, Any]:
         """Returns what a checkpoint must hold."""
-        return {"network": self.supernet, "optimizer": self.optimizer}
+        return {"network": state_of(self.supernet), "optimizer": self.optimizer}

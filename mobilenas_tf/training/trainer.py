@@ -15,10 +15,13 @@ from mobilenas_tf.training.distribution import apply_gradients, replica_share
 from mobilenas_tf.training.task import Objective
 
 
-def random_state(layer: keras.Layer) -> list[keras.Variable]:
-    """Returns the state of a layer's seeds, which checkpoints of a model leave out."""
-    weights = {id(variable) for variable in layer.weights}
-    return [variable for variable in layer.variables if id(variable) not in weights]
+def state_of(network: keras.Model) -> list[keras.Variable]:
+    """Returns all variables of a network, for a checkpoint to hold.
+
+    Given the model itself, TensorFlow follows attributes and misses what Keras knows:
+    layers within lists and dictionaries, with their moving statistics, and seeds.
+    """
+    return list(network.variables)
 
 
 class NetworkTrainer(keras.Model):
@@ -61,8 +64,4 @@ class NetworkTrainer(keras.Model):
 
     def checkpoint_items(self) -> dict[str, Any]:
         """Returns what a checkpoint must hold."""
-        return {
-            "network": self.network,
-            "optimizer": self.optimizer,
-            "random_state": random_state(self.network),
-        }
+        return {"network": state_of(self.network), "optimizer": self.optimizer}

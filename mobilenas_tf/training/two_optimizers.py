@@ -8,7 +8,7 @@ import keras
 
 from mobilenas_tf.training.budget import PenaltyController
 from mobilenas_tf.training.task import Objective
-from mobilenas_tf.training.trainer import random_state
+from mobilenas_tf.training.trainer import state_of
 
 
 def step_means(objective: Objective) -> dict[str, keras.metrics.Mean]:
@@ -65,9 +65,8 @@ class TwoOptimizerTrainer(keras.Model):
     def checkpoint_items(self) -> dict[str, Any]:
         """Returns what a checkpoint must hold."""
         return {
-            "network": self.network,
+            "network": state_of(self.network),
             "optimizer": self.optimizer,
             "architecture_optimizer": self.architecture_optimizer,
             "controller": self.controller,
-            "random_state": random_state(self.network),
         }
