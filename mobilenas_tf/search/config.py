@@ -257,8 +257,9 @@ class DnasConfig:
     cost_loss: Literal["budget", "product", "sum"] = option(
         "budget",
         "How the cost joins the choices' loss: as a penalty that holds the budget, as "
-        "loss * alpha * log(cost)^beta (FBNet), or as loss + alpha * (cost / target - "
-        "1) (ProxylessNAS). The found network is within the budget in any case.",
+        "loss * alpha * log(cost)^beta (FBNet; latencies in microseconds), or as loss "
+        "+ alpha * (cost / target - 1) (ProxylessNAS). The found network is within the "
+        "budget in any case.",
     )
     cost_alpha: float = option(0.2, "Of product and sum.")
     cost_beta: float = option(0.6, "Of product.")

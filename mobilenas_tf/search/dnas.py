@@ -38,6 +38,7 @@ from mobilenas_tf.training.task import Objective, Task
 
 # What a logit can travel in a search; decides Adam's default learning rate.
 LOGIT_TRAVEL = 20.0
+_MICROSECOND_MS = 1e-3  # the unit of a latency's logarithm
 # Samples drawn for each further network that is asked for.
 _DRAWS = 200
 SAMPLES = "samples"
@@ -242,7 +243,12 @@ def search_trainer(
         ),
         temperature=lambda progress: config.temperature_start * tf.pow(ratio, progress),
         total_steps=total_steps,
-        cost_term=CostTerm(config.cost_loss, config.cost_alpha, config.cost_beta),
+        cost_term=CostTerm(
+            config.cost_loss,
+            config.cost_alpha,
+            config.cost_beta,
+            unit=_MICROSECOND_MS if budget.metric == "ms" else 1.0,
+        ),
         num_paths=config.compared_paths,
         name="operator_trainer",
     )

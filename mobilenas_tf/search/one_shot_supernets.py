@@ -287,10 +287,12 @@ class _Shrinking:
 
     def restore(self, epoch: int) -> None:
         """Gives back the space that there was after `epoch` epochs."""
-        events = [e for e in read_turn_offs(self.log_path) if e.epoch <= epoch]
+        noted = read_turn_offs(self.log_path)
+        events = [event for event in noted if event.epoch <= epoch]
         turned_off = [(event.path, event.operation) for event in events]
         self.space = _without(self.whole, turned_off, where=str(self.log_path))
-        self._write(events)
+        if len(events) < len(noted):
+            self._write(events)
 
     def _round_epochs(self) -> set[int]:
         config = self.config

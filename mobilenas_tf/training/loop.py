@@ -38,7 +38,10 @@ class Resizing(Protocol):
         ...
 
     def restore(self, epoch: int) -> None:
-        """Gives the trainer the variables that it had after `epoch` epochs."""
+        """Gives the trainer the variables that it had after `epoch` epochs.
+
+        What was noted of later epochs is forgotten.
+        """
         ...
 
 
@@ -180,7 +183,9 @@ def _go_on(
         return _saved_items(trainer)
 
     position = checkpoints.restore(prepare)
-    if position is None:
+    if position is None:  # what an earlier start noted beside lost checkpoints goes too
+        if resizing is not None:
+            resizing.restore(0)
         run.truncate_metrics_after(-1)
         return Position(), {}
     rows = [row for row in run.read_metrics() if _epoch(row, run) <= position.epoch]

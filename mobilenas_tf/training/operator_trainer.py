@@ -32,13 +32,14 @@ class CostTerm:
     """How the cost joins the loss of the choices.
 
     `budget` adds the cost with the strength by which a controller holds the schedule's
-    target; `product` is `loss * alpha * log(cost)^beta` (FBNet, equation 2; costs must
-    be above 1); `sum` is `loss + alpha * (cost / target - 1)` (ProxylessNAS).
+    target; `product` is `loss * alpha * log(cost / unit)^beta` (FBNet, equation 2);
+    `sum` is `loss + alpha * (cost / target - 1)` (ProxylessNAS).
     """
 
     kind: CostLoss = "budget"
     alpha: float = 0.2
     beta: float = 0.6
+    unit: float = 1.0  # below all costs, whose logarithms are then above 0
 
     def join(
         self, loss: tf.Tensor, cost: tf.Tensor, target: tf.Tensor, strength: tf.Tensor
@@ -47,7 +48,7 @@ class CostTerm:
         if self.kind == "budget":
             return loss + strength * cost
         if self.kind == "product":
-            return loss * self.alpha * tf.math.log(cost) ** self.beta
+            return loss * self.alpha * tf.math.log(cost / self.unit) ** self.beta
         return loss + self.alpha * (cost / target - 1.0)
 
 
@@ -89,8 +90,18 @@ class OperatorTrainer(TwoOptimizerTrainer):
             num_paths: Drawn networks that the choices learn from by comparing their
                 losses; None lets them learn by the gradient through the supernet.
             **kwargs: `name`.
+
+        Raises:
+            ValueError: If the product's unit is not below the cheapest network's cost.
         """
         super().__init__(**kwargs)
+        cheapest, _ = costs.range
+        if cost_term.kind == "product" and cheapest <= cost_term.unit:
+            raise ValueError(
+                "cost_loss=product must have a space whose networks all cost more than "
+                f"{cost_term.unit:g}; give budget or sum. Received: {cheapest:,.4g} of "
+                "the cheapest network"
+            )
         self.supernet = supernet
         self.objective = objective
         self.costs = costs

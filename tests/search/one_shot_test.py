@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import keras
 import numpy as np
@@ -141,10 +142,15 @@ class StoppedData:
 
 
 @pytest.mark.slow
-def test_a_killed_training_ends_as_one_that_was_not(trained, tmp_path):
+@pytest.mark.parametrize("are_checkpoints_lost", [False, True])
+def test_a_killed_training_ends_as_one_that_was_not(
+    trained, tmp_path, are_checkpoints_lost
+):
     path, supernet, left = trained
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, data=StoppedData(3))
+    if are_checkpoints_lost:  # the log of the shrinking is not
+        shutil.rmtree(tmp_path / "checkpoints")
     again, left_again = train(tmp_path)
     assert left_again == left
     events = [read_json(each / "turned_off.json") for each in (path, tmp_path)]

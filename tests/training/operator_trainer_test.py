@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import keras
@@ -29,7 +30,13 @@ def batch(count, seed=0):
 
 
 def make_trainer(
-    *, budget=None, warmup=0.0, total_steps=20, sampling="mixture", num_paths=None
+    *,
+    budget=None,
+    warmup=0.0,
+    total_steps=20,
+    sampling="mixture",
+    cost_term=CostTerm(),
+    num_paths=None,
 ):
     keras.utils.set_random_seed(0)
     supernet = BlockSupernet(SPACE, sampling=sampling, temperature=1.0)
@@ -47,7 +54,7 @@ def make_trainer(
         ),
         temperature=lambda progress: 2.0 - progress,
         total_steps=total_steps,
-        cost_term=CostTerm(),
+        cost_term=cost_term,
         num_paths=num_paths,
     )
     trainer.compile(keras.optimizers.SGD(0.1), keras.optimizers.Adam(0.5))
@@ -128,8 +135,18 @@ def test_the_cost_joins_the_loss_by_the_papers_formulas():
     assert float(product.join(loss, cost, target, strength)) == pytest.approx(
         2.0 * 0.2 * np.log(30.0) ** 0.6
     )
+    by_unit = dataclasses.replace(product, unit=1e-3)
+    assert float(by_unit.join(loss, cost / 1e3, target, strength)) == pytest.approx(
+        2.0 * 0.2 * np.log(30.0) ** 0.6
+    )
     total = CostTerm("sum", alpha=0.5)
     assert float(total.join(loss, cost, target, strength)) == pytest.approx(2.25)
+
+
+def test_a_product_with_costs_whose_logarithm_is_not_above_0_is_refused():
+    low, _ = COSTS.range
+    with pytest.raises(ValueError, match=f"more than {low:g}; give budget or sum"):
+        make_trainer(cost_term=CostTerm("product", unit=low))
 
 
 def test_compared_losses_have_the_gradient_of_the_expected_loss_in_the_mean():
