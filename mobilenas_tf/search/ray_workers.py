@@ -29,7 +29,11 @@ _START_SECONDS = 120.0  # of the actors, which import TensorFlow
 
 
 class RayWorkers:
-    """A pool of actors; an order whose actor dies goes to a new one."""
+    """A pool of actors; an order whose actor dies goes to another one.
+
+    A dead actor is replaced. Until its replacement has started, which takes a machine
+    with room for it, the others go on without it.
+    """
 
     def __init__(
         self,
@@ -55,21 +59,20 @@ class RayWorkers:
         from ray.exceptions import GetTimeoutError, RayError
 
         there = ray.cluster_resources()
-        most = min(
-            int(there.get(kind, 0)) // needed
-            for kind, needed in (("CPU", cpus), ("GPU", gpus))
-            if needed
-        )
-        if count > most:
+        if count > (most := _room(cpus, gpus)):
             raise ValueError(
                 f"ray_workers must be at most {most}, as Ray has "
-                f"{there.get('CPU', 0):g} processors and {there.get('GPU', 0):g} GPUs. "
+                f"{there.get('CPU', 0):g} processors and {there.get('GPU', 0):g} GPUs "
+                "on all machines together. "
                 f"Received: ray_workers={count} of {cpus} processors and {gpus} GPUs "
                 "each"
             )
         self._make_evaluate = make_evaluate
         self._options = {"num_cpus": cpus, "num_gpus": gpus}
         self._actors = [self._start() for _ in range(count)]
+        # Replacements that have not answered yet, by their answer: where a machine is
+        # gone there may be no room for them.
+        self._starting: dict[Any, Any] = {}
         try:
             self.process_ids(timeout=_START_SECONDS)
         except GetTimeoutError as error:
@@ -80,13 +83,16 @@ class RayWorkers:
         except RayError as error:
             raise ConnectionError(
                 "ray_workers must have this code, its packages and the data on their "
-                f"machines. Received: {str(error).strip().splitlines()[-1]}"
+                f"machines. Received: {_last_line(error)}"
             ) from error
 
     def run(self, orders: Sequence[Order]) -> Iterator[Evaluation]:
         """Gives evaluations as they end.
 
         If the caller stops early, what runs is cancelled with its actors.
+
+        Raises:
+            ConnectionError: If no actor is left, and no replacement starts.
         """
         import ray
         from ray import exceptions
@@ -98,20 +104,25 @@ class RayWorkers:
             exceptions.WorkerCrashedError,
         )
         waiting = [(order, 1) for order in reversed(orders)]
-        idle, running = list(self._actors), {}
+        starting = list(self._starting.values())
+        idle = [actor for actor in self._actors if actor not in starting]
+        running: dict[Any, tuple[Any, Order, int]] = {}
         try:
             while waiting or running:
                 while waiting and idle:
                     actor, (order, attempt) = idle.pop(), waiting.pop()
                     running[actor.evaluate.remote(order)] = actor, order, attempt
-                (done,), _ = ray.wait(list(running), num_returns=1)
+                done = self._next_answer(list(running))
+                if done in self._starting:
+                    idle += self._started(done)
+                    continue
                 actor, order, attempt = running.pop(done)
                 try:
                     evaluation = ray.get(done)
                 except exceptions.RayTaskError as error:
                     raise error.cause from error
                 except deaths as error:
-                    idle.append(self._replace(actor))
+                    self._replace(actor)
                     logging.warning(
                         "A worker died (attempt %d of %d): %s",
                         *(attempt, ATTEMPTS, str(error).splitlines()[0]),
@@ -145,14 +156,59 @@ class RayWorkers:
 
         return ray.remote(_Actor).options(**self._options).remote(self._make_evaluate)
 
-    def _replace(self, actor: Any) -> Any:
-        """Ends an actor and returns a new one in its place."""
+    def _replace(self, actor: Any) -> None:
+        """Ends an actor and has a new one start in its place."""
         import ray
 
         ray.kill(actor)
         fresh = self._start()
         self._actors[self._actors.index(actor)] = fresh
-        return fresh
+        self._starting[fresh.process_id.remote()] = fresh
+
+    def _next_answer(self, running: Sequence[Any]) -> Any:
+        """Waits for an order's result or a replacement's first answer."""
+        import ray
+
+        answers = [*running, *self._starting]
+        timeout = None if running else _START_SECONDS
+        done, _ = ray.wait(answers, timeout=timeout) if answers else ([], [])
+        if not done:
+            raise ConnectionError(
+                "ray_workers must have a machine to run on; all have died, and no "
+                "other has started. Start the cluster anew and the same command again: "
+                f"it goes on. Received: {len(self._starting)} that wait for room"
+            )
+        return done[0]
+
+    def _started(self, answer: Any) -> list[Any]:
+        """Returns the replacement that has answered, none if it could not start."""
+        import ray
+        from ray.exceptions import RayError
+
+        actor = self._starting.pop(answer)
+        try:
+            ray.get(answer)
+        except RayError as error:
+            self._actors.remove(actor)
+            logging.warning("A new worker did not start: %s", _last_line(error))
+            return []
+        return [actor]
+
+
+def _room(cpus: int, gpus: int) -> int:
+    """Returns how many actors of so many processors and GPUs find room in Ray."""
+    import ray
+
+    needs = [(kind, needed) for kind, needed in (("CPU", cpus), ("GPU", gpus)) if needed]
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(
+        min(int(machine.get(kind, 0)) // needed for kind, needed in needs)
+        for machine in machines
+    )
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 class _Actor:

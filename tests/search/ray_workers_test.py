@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -95,6 +95,48 @@ def test_a_caller_that_stops_leaves_idle_workers():
     assert len(workers.process_ids()) == 2
     assert len(list(workers.run(ORDERS[:2]))) == 2
     assert time.monotonic() - started < 60
+
+
+def starts_at_most(count: int, folder: Path) -> Callable[[], Evaluate]:
+    """Returns what makes so many evaluators, and fails from then on."""
+
+    def make() -> Evaluate:
+        number = len(list(folder.iterdir()))
+        if number >= count:
+            raise OSError("this machine is full")
+        (folder / f"{number} {os.getpid()}").touch()
+        return slow_evaluate()
+
+    return make
+
+
+def kill_first(workers: RayWorkers) -> None:
+    os.kill(workers.process_ids()[0], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("reason", ["no room", "no start"])
+def test_the_others_go_on_without_a_worker_that_cannot_be_replaced(
+    reason: str, tmp_path: Path
+):
+    workers = RayWorkers(starts_at_most(2, tmp_path), count=2)
+    if reason == "no room":
+        workers._options = {"num_cpus": 10_000}
+    kill_first(workers)
+    assert len(by_key(list(workers.run(ORDERS)))) == len(ORDERS)
+    assert len(by_key(list(workers.run(ORDERS[:3])))) == 3
+
+
+@pytest.mark.parametrize("reason", ["no room", "no start"])
+def test_without_any_worker_the_search_ends_rather_than_waits(
+    reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    workers = RayWorkers(starts_at_most(1, tmp_path), count=1)
+    if reason == "no room":
+        monkeypatch.setattr("mobilenas_tf.search.ray_workers._START_SECONDS", 3.0)
+        workers._options = {"num_cpus": 10_000}
+    kill_first(workers)
+    with pytest.raises(ConnectionError, match="must have a machine .* it goes on"):
+        list(workers.run(ORDERS))
 
 
 def test_what_goes_wrong_in_a_worker_is_raised_here():
