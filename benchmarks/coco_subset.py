@@ -41,7 +41,7 @@ _WORKDIR = flags.DEFINE_string("workdir", "runs/coco_subset", "Folder of the run
 
 # README, Data: for a few thousand images.
 FEW_IMAGES = ("--batch_size=8", "--learning_rate=3.2", "--warmup_epochs=1")
-FEW_IMAGES += ("--focal_gamma=1", "--box_loss_weight=0.5", "--dropout_rate=0")
+FEW_IMAGES += ("--focal_gamma=1", "--box_loss_weight=0.5")
 METRICS = ("ap", "ap50", "ap_small", "ap_medium", "ap_large")
 SETTINGS = ("backbone", "image_size_px", "epochs", "classification_dataset")
 SETTINGS += ("classification_images", "classification_size_px")

@@ -40,7 +40,6 @@ RECIPES = Path(__file__).resolve().parents[1] / "tools" / "recipes"
 IMAGENET_IMAGES, COCO_IMAGES = 1_281_167, 117_266  # train; of COCO those with boxes
 IMAGENET_CLASSES, COCO_CLASSES = 1000, 80
 STEP, FORWARD = 3.0, 1.0  # passes, in forward passes
-CLASSIFIER_MACS, DETECTOR_MACS = 300e6, 600e6  # of a found network
 LATER_ROUNDS = 0.5  # share of the epochs behind which later rounds of JointNAS stop
 SAMPLES = 100  # networks whose mean cost is a space's
 
@@ -55,8 +54,6 @@ def main(_: list[str]) -> None:
         figures=rows,
         settings={
             "sustained_macs_per_second": _SUSTAINED.value,
-            "classifier_macs": CLASSIFIER_MACS,
-            "detector_macs": DETECTOR_MACS,
             "share_of_later_rounds": LATER_ROUNDS,
         },
         targets=[],
@@ -84,12 +81,19 @@ def recipe_row(path: Path, sustained: float | None = None) -> dict[str, Any]:
 
 
 def read_recipe(path: Path) -> tuple[str, Recipe]:
-    """Returns the binary of a flag file and its flags by name."""
+    """Returns the binary of a flag file and its flags by name.
+
+    Of a training the multiply-adds that its hours are told for are beside them, as
+    `network_macs`.
+    """
     text = path.read_text(encoding="utf-8")
     called = re.search(r"python -m tools\.(\w+)", text)
     if called is None:
         raise ValueError(f"{path} must say which binary it is for. Received: none")
-    return called[1], dict(re.findall(r"^--(\w+)=(.*)$", text, re.MULTILINE))
+    recipe = dict(re.findall(r"^--(\w+)=(.*)$", text, re.MULTILINE))
+    if network := re.search(r"GPU-hours for (\d+) M multiply-adds", text):
+        recipe["network_macs"] = f"{network[1]}e6"
+    return called[1], recipe
 
 
 def _figs(recipe: Recipe) -> float:
@@ -143,6 +147,11 @@ def _joint(recipe: Recipe) -> float:
     return STEP * float(recipe["max_macs"]) * (first + LATER_ROUNDS * later)
 
 
+def _training(recipe: Recipe) -> float:
+    """A network as dear as the flag file says."""
+    return STEP * float(recipe["network_macs"])
+
+
 def _samples() -> range:
     return range(SAMPLES)
 
@@ -153,8 +162,8 @@ COSTS: dict[str, Callable[[Recipe], float]] = {
     "search_dnas": _dnas,
     "search_one_shot": _one_shot,
     "search_joint": _joint,
-    "train_classifier": lambda _: STEP * CLASSIFIER_MACS,
-    "train_detector": lambda _: STEP * DETECTOR_MACS,
+    "train_classifier": _training,
+    "train_detector": _training,
 }
 
 if __name__ == "__main__":

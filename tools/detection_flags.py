@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -20,6 +21,7 @@ from mobilenas_tf.training.config import (
     TrainingConfig,
     check_warmup,
 )
+from mobilenas_tf.training.recipe import OF_CLASSIFIERS
 from tools import flag_config
 
 flags.disclaim_key_flags()  # so that --help shows them as flags of the binary
@@ -51,11 +53,20 @@ class DetectionSettings:
         return parts | {"data": data, "augmentation": augmentation}
 
 
-def define_detection(defaults: DetectionSettings) -> None:
-    """Defines the flags, with the binary's own defaults."""
+def define_detection(
+    defaults: DetectionSettings, *, leave_out: Sequence[str] = ()
+) -> None:
+    """Defines the flags.
+
+    Args:
+        defaults: The binary's own.
+        leave_out: Settings that it has no use for, besides those of classifiers.
+    """
     for field in dataclasses.fields(defaults):
         config = getattr(defaults, field.name)
-        flag_config.define_flags(type(config), defaults=config)
+        flag_config.define_flags(
+            type(config), defaults=config, leave_out=(*OF_CLASSIFIERS, *leave_out)
+        )
 
 
 def detection_from_flags() -> DetectionSettings:
@@ -65,12 +76,16 @@ def detection_from_flags() -> DetectionSettings:
         ValueError: If values are not allowed or do not go together.
     """
     settings = DetectionSettings(
-        training=flag_config.config_from_flags(TrainingConfig),
+        training=flag_config.config_from_flags(
+            TrainingConfig, **dict.fromkeys(flag_config.left_out(TrainingConfig), 0.0)
+        ),
         head=flag_config.config_from_flags(HeadConfig),
         augmentation=flag_config.config_from_flags(SceneAugmentationConfig),
         loss=flag_config.config_from_flags(DetectionLossConfig),
         postprocess=flag_config.config_from_flags(PostprocessConfig),
-        optimizer=flag_config.config_from_flags(OptimizerConfig),
+        optimizer=flag_config.config_from_flags(
+            OptimizerConfig, **flag_config.left_out(OptimizerConfig)
+        ),
     )
     check_warmup(settings.optimizer, settings.training)
     check_loss(settings.loss, settings.head.score_activation)

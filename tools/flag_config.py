@@ -65,7 +65,8 @@ def define_flags(
 
     A field's type may be int, float, bool, str or a Literal of strings, each also
     optional (`int | None`), or `tuple[float, ...]`, given as `1,2.5`; its help is
-    `metadata["help"]`. A field without a default becomes a flag that must be given. Two
+    `metadata["help"]`. An optional number given as `--name=` is not given: so a command
+    takes back what a flag file says. A field without a default becomes a flag that must be given. Two
     dataclasses that have a field in common share its flag.
 
     Args:
@@ -138,6 +139,17 @@ def config_from_flags(
         if field.name not in fixed
     }
     return config_class(**from_flags, **fixed)
+
+
+def left_out(
+    config_class: type[Any], flag_values: flags.FlagValues = flags.FLAGS
+) -> dict[str, Any]:
+    """Returns the defaults of those fields that have no flag, by name."""
+    return {
+        field.name: _default(field)
+        for field in dataclasses.fields(typing.cast(Any, config_class))
+        if field.name not in flag_values
+    }
 
 
 def run(main: Callable[[], None]) -> None:
@@ -262,12 +274,13 @@ def _make_flag(
     name: str, annotation: Any, default: Any, help_text: str, where: str
 ) -> flags.Flag[Any]:
     """Returns the flag of one field, defined nowhere yet."""
-    if typing.get_origin(annotation) in (Union, types.UnionType):
+    is_optional = typing.get_origin(annotation) in (Union, types.UnionType)
+    if is_optional:
         options = set(typing.get_args(annotation)) - {type(None)}
         annotation = options.pop() if len(options) == 1 else annotation
     define_by_type: dict[Any, Callable[..., Any]] = {
-        int: functools.partial(_define, _IntegerParser()),
-        float: functools.partial(_define, _NumberParser()),
+        int: functools.partial(_define, _IntegerParser(is_optional)),
+        float: functools.partial(_define, _NumberParser(is_optional)),
         bool: flags.DEFINE_bool,
         str: flags.DEFINE_string,
     }
@@ -312,7 +325,20 @@ def _define(
     )
 
 
-class _NumberParser(flags.FloatParser):
+class _MaybeNumber:
+    """Reads a number, and nothing as None if that is allowed."""
+
+    def __init__(self, is_optional: bool = False):
+        super().__init__()
+        self.is_optional = is_optional
+
+    def parse(self, argument: Any) -> Any:
+        """Returns the value of a flag's text."""
+        is_none = self.is_optional and argument == ""
+        return None if is_none else super().parse(argument)  # type: ignore[misc]
+
+
+class _NumberParser(_MaybeNumber, flags.FloatParser):
     """Reads `0.5`, and neither `nan` nor `inf`."""
 
     def convert(self, argument: Any) -> float:
@@ -323,7 +349,7 @@ class _NumberParser(flags.FloatParser):
         return value
 
 
-class _IntegerParser(flags.IntegerParser):
+class _IntegerParser(_MaybeNumber, flags.IntegerParser):
     """Reads integers of at most 64 bits, the largest that arrays hold."""
 
     def convert(self, argument: Any) -> int:
@@ -343,6 +369,8 @@ class _NumbersParser(flags.ArgumentParser[tuple[float, ...]]):
         """Returns the numbers of a flag's text; absl hands defaults as they are."""
         if not isinstance(argument, str):
             return tuple(argument)
+        if not argument:
+            return ()
         try:
             return tuple(map(_NumberParser().convert, argument.split(",")))
         except ValueError as error:

@@ -29,7 +29,7 @@ SPACE = FigsConfig(space="figs_mobilenet_v2")
 def main() -> None:
     """Runs the search that the flags describe."""
     config = flag_config.config_from_flags(FigsConfig)
-    budget_config = flag_config.config_from_flags(BudgetConfig)
+    budget_config = flag_config.config_from_flags(BudgetConfig, max_ms=())
     data_config = flag_config.config_from_flags(DetectionDataConfig)
     settings = detection_from_flags()
 
@@ -78,9 +78,10 @@ def main() -> None:
 
 
 flag_config.define_flags(FigsConfig, defaults=SPACE)
-flag_config.define_flags(BudgetConfig)
+# No latency table knows detection heads.
+flag_config.define_flags(BudgetConfig, leave_out=("max_ms",))
 flag_config.define_flags(DetectionDataConfig)
-define_detection(DetectionSettings(training=SEARCH_TRAINING))
+define_detection(DetectionSettings(training=SEARCH_TRAINING), leave_out=("ema_decay",))
 run_flags.define_workdir("runs/search_detector")
 distribution_flags.define_distribution()
 

@@ -19,6 +19,10 @@ from tools import flag_config
 
 flags.disclaim_key_flags()  # so that --help shows them as flags of the binary
 
+# Averages of a supernet's weights are nothing that a search looks at.
+_OF_TRAININGS = ("ema_decay",)
+_RATES = {"label_smoothing", "dropout_rate", "drop_path_rate"}
+
 
 @dataclasses.dataclass(frozen=True)
 class SearchSettings:
@@ -43,6 +47,7 @@ def define_search(training: TrainingConfig, *, leave_out: Sequence[str] = ()) ->
         training: The binary's own defaults.
         leave_out: Settings that a search does not have, or that it decides.
     """
+    leave_out = (*_OF_TRAININGS, *leave_out)
     flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
     flag_config.define_flags(AugmentationConfig, leave_out=leave_out)
     flag_config.define_flags(OptimizerConfig, leave_out=leave_out)
@@ -57,25 +62,18 @@ def search_from_flags(image_size_px: int) -> SearchSettings:
     Raises:
         ValueError: If values are not allowed or do not go together.
     """
-    rates: dict[str, Any] = dict.fromkeys(_left_out(TrainingConfig), 0.0)
+    training = flag_config.left_out(TrainingConfig)
+    training |= dict.fromkeys(training.keys() & _RATES, 0.0)
     settings = SearchSettings(
         data=flag_config.config_from_flags(DataConfig, image_size_px=image_size_px),
         augmentation=flag_config.config_from_flags(
-            AugmentationConfig, **_left_out(AugmentationConfig)
+            AugmentationConfig, **flag_config.left_out(AugmentationConfig)
         ),
         optimizer=flag_config.config_from_flags(
-            OptimizerConfig, **_left_out(OptimizerConfig)
+            OptimizerConfig, **flag_config.left_out(OptimizerConfig)
         ),
-        training=flag_config.config_from_flags(TrainingConfig, **rates),
+        training=flag_config.config_from_flags(TrainingConfig, **training),
     )
     check_warmup(settings.optimizer, settings.training)
     return settings
 
-
-def _left_out(config_class: Any) -> dict[str, Any]:
-    """Returns the defaults of the fields that have no flag."""
-    return {
-        field.name: field.default
-        for field in dataclasses.fields(config_class)
-        if field.name not in flags.FLAGS
-    }

@@ -232,7 +232,11 @@ flags.DEFINE_string(
 define_latency_table("for --max_ms, and what the predictor learns by.")
 flag_config.define_flags(JointConfig)
 flag_config.define_flags(JointBudgetConfig)
-define_search(SEARCH_TRAINING, leave_out=RECIPE)
+# Candidates are trained from their beginning to their end: nothing within is saved.
+define_search(
+    SEARCH_TRAINING,
+    leave_out=(*RECIPE, "checkpoint_minutes", "checkpoint_every_epochs"),
+)
 run_flags.define_workdir("runs/search_joint")
 
 if __name__ == "__main__":

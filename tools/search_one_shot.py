@@ -129,7 +129,11 @@ flags.DEFINE_string(
 define_latency_table()
 flag_config.define_flags(OneShotConfig)
 flag_config.define_flags(OneShotBudgetConfig)
-define_search(SEARCH_TRAINING, leave_out=("dropout_rate", "drop_path_rate"))
+# The supernet has no such layers, and its batch norms keep no statistics.
+define_search(
+    SEARCH_TRAINING,
+    leave_out=("dropout_rate", "drop_path_rate", "batch_norm_momentum"),
+)
 run_flags.define_workdir("runs/search_one_shot")
 distribution_flags.define_distribution()
 

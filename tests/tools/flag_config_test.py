@@ -233,7 +233,8 @@ def test_any_text_of_a_flag_is_a_value_or_refused_by_its_name(
         assert str(error).startswith("epochs must be at least 1.")
     else:
         json.dumps(dataclasses.asdict(config), allow_nan=False)
-        assert getattr(config, name) in (text, *map(_number, (text, text.strip())))
+        read = (text, *map(_number, (text, text.strip())), *([None] * (not text)))
+        assert getattr(config, name) in read
 
 
 def _number(text: str) -> Any:
@@ -256,12 +257,24 @@ def test_numbers_have_their_own_defaults() -> None:
     assert config_from_flags(BudgetConfig, flag_values) == defaults
 
 
+def test_a_command_takes_back_what_a_flag_file_says(tmp_path: Path) -> None:
+    (tmp_path / "numbers").write_text("--max_macs=8e6\n--shares=1")
+    said = (f"--flagfile={tmp_path / 'numbers'}", "--max_macs=", "--shares=")
+    config = config_from_flags(BudgetConfig, _parse(*said, config_class=BudgetConfig))
+    assert config == BudgetConfig(shares=())
+    (tmp_path / "number").write_text("--limit=3\n--decay=0.5")
+    said = (f"--flagfile={tmp_path / 'number'}", "--limit=", "--decay=")
+    assert config_from_flags(TrainingConfig, _parse(*said)) == TrainingConfig()
+    with pytest.raises(flags.IllegalFlagValueError, match="--epochs="):
+        _parse("--epochs=")
+
+
 def test_optional_numbers_are_read_too() -> None:
     flag_values = _parse("--limits=1,2", config_class=BudgetConfig)
     assert config_from_flags(BudgetConfig, flag_values).limits == (1.0, 2.0)
 
 
-@pytest.mark.parametrize("text", ["many", "8e6,", ",8e6", "8e6,,6e6", "8e6;6e6", ""])
+@pytest.mark.parametrize("text", ["many", "8e6,", ",8e6", "8e6,,6e6", "8e6;6e6", " "])
 def test_what_are_no_numbers_is_refused_by_name(text: str) -> None:
     with pytest.raises(flags.IllegalFlagValueError) as error:
         _parse(f"--max_macs={text}", config_class=BudgetConfig)

@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted(ROOT.glob("tools/recipes/*.flags"))
 
 
+IN_MILLISECONDS = "dnas in milliseconds"
+
+
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
     """What the binaries say to the recipes when the data set is missing.
@@ -27,7 +30,11 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
         network = ["--architecture=mobilenet_v2"] if "train" in binary else []
         data = [f"--flagfile={path}", f"--dataset={kind}:nowhere"]
         calls[path.stem] = [binary, *data, *network]
-    return run_binaries(tmp_path_factory.mktemp("recipes"), calls)
+    folder = tmp_path_factory.mktemp("recipes")
+    dnas = calls["imagenet_dnas"]
+    milliseconds = ["--max_macs=", "--max_ms=20", "--latency_table=phone.json"]
+    calls[IN_MILLISECONDS] = [*dnas, *milliseconds]
+    return run_binaries(folder, calls)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -38,6 +45,10 @@ def test_a_recipe_names_flags_that_exist_with_values_that_hold(
     assert answers[path.stem].mistake == (
         f"dataset must name a folder that exists. Received: dataset='{kind}:nowhere'"
     )
+
+
+def test_another_budget_takes_the_place_of_a_recipes_own(answers: dict[str, Answer]):
+    assert answers[IN_MILLISECONDS].mistake.startswith("dataset must name a folder")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
