@@ -58,6 +58,7 @@ TENSORFLOW_FREE = (
     "mobilenas_tf.costs*",
     "mobilenas_tf.reporting*",
     "mobilenas_tf.training.cuts",
+    "mobilenas_tf.training.folder_lock",
     "mobilenas_tf.training.recipe",
     "mobilenas_tf.training.run_dir",
     "*.config",

@@ -24,6 +24,7 @@ from mobilenas_tf.json_io import (
 )
 from mobilenas_tf.json_text import parse_json, shown
 from mobilenas_tf.provenance import describe_provenance
+from mobilenas_tf.training.folder_lock import hold_folder
 from mobilenas_tf.whole_files import (
     append_line,
     remove_leftovers,
@@ -117,7 +118,8 @@ def open_run_dir(
         resume: Whether a folder that holds a run already may be gone on with.
 
     Raises:
-        ValueError: If the folder's config is another one; names the key that differs.
+        ValueError: If the folder's config is another one (names the key that differs),
+            or another process works in the folder.
         FileExistsError: If the folder holds a run and `resume` is False.
     """
     run = RunDir(Path(path))
@@ -134,6 +136,7 @@ def open_run_dir(
     starts = _read_starts(provenance_path)
     # What is damaged has shown by now: nothing is written into such a folder.
     run.path.mkdir(parents=True, exist_ok=True)
+    hold_folder(run.path)
     remove_leftovers(run.path)
     if config_path.exists():
         _rewrite_lines(run.metrics_path, _whole_lines(run.metrics_path))
