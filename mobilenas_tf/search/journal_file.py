@@ -17,8 +17,12 @@ T = TypeVar("T")
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Writes one more line, in the place of a last one that was not written whole."""
-    append_line(path, json.dumps(row))
+    """Writes one more line, in the place of a last one that was not written whole.
+
+    Raises:
+        ValueError: If a number is not finite, which no reader would take.
+    """
+    append_line(path, json.dumps(row, allow_nan=False))
 
 
 def read_rows(path: Path, kind: type[T], *, space: str) -> Iterator[tuple[str, str, T]]:

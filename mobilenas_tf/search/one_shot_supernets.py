@@ -27,6 +27,7 @@ from mobilenas_tf.search.shrinking import (
 from mobilenas_tf.training.classification import classification_objective
 from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.data import ClassificationData
+from mobilenas_tf.training.distribution import agreed
 from mobilenas_tf.training.loop import run_epochs
 from mobilenas_tf.training.one_shot_scoring import NetworkScorer
 from mobilenas_tf.training.one_shot_trainer import OneShotTrainer
@@ -304,14 +305,14 @@ class _Shrinking:
         if config.shrink_by == "random":
             return random_turn_off(self.space, places=config.shrink_places, rng=rng)
         genotypes = [self.space.sample(rng) for _ in range(config.shrink_networks)]
+        if config.shrink_by == "score":
+            scores = list(self.scorer.scores(genotypes))
+        else:
+            scores = list(map(self._angles(), genotypes))
         evidence = operation_evidence(
             self.space,
             genotypes,
-            list(
-                self.scorer.scores(genotypes)
-                if config.shrink_by == "score"
-                else map(self._angles(), genotypes)
-            ),
+            agreed(scores),
             [genotype_macs(self.space, genotype) for genotype in genotypes],
         )
         return to_turn_off(evidence, places=config.shrink_places)

@@ -224,6 +224,20 @@ def average_statistics(network: keras.Model) -> None:
     tf.function(lambda: strategy.run(average))()
 
 
+def agreed(values: Sequence[float]) -> Sequence[float]:
+    """Returns the means of what all workers have found, the same numbers on each.
+
+    For decisions by what each has computed for itself: two kinds of devices may differ
+    in the last bits.
+    """
+    if num_replicas() == 1:
+        return values
+    strategy = tf.distribute.get_strategy()
+    found = tf.constant(values, tf.float64)
+    means = tf.function(lambda: strategy.run(replica_mean, args=(found,)))()
+    return list(strategy.experimental_local_results(means)[0].numpy())
+
+
 def worker_folder(path: Path, settings: str) -> Path:
     """Returns where a worker writes: the first in the run folder, others in a copy.
 

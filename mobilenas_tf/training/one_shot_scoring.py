@@ -95,10 +95,14 @@ class NetworkScorer:
         return (outputs.argmax(axis=-1) == self._labels).astype(np.float32)
 
     def evaluate(self, genotype: Mapping[str, Value]) -> tuple[float, float]:
-        """Returns a network's score and its accuracy, each in [0, 1]."""
+        """Returns a network's score and its accuracy, each in [0, 1].
+
+        A network whose outputs are no longer finite has a score of 0.
+        """
         outputs = self._outputs(genotype)
         mean = float(np.mean(self._image_scores(outputs), dtype=np.float64))
         score = math.exp(mean) if self._score_by == "likelihood" else mean
+        score = score if math.isfinite(score) else 0.0
         return score, float(np.mean(outputs.argmax(axis=-1) == self._labels))
 
     def accuracy(self, genotype: Mapping[str, Value]) -> float:

@@ -95,6 +95,18 @@ def test_a_score_is_that_of_the_recalibrated_network(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("score_by", ["likelihood", "accuracy"])
+def test_a_network_whose_outputs_are_not_finite_scores_0(trained, score_by):
+    _, supernet, left = trained
+    config = dataclasses.replace(CONFIG, score_by=score_by)
+    scorer = network_scorer(supernet, DATA, config)
+    outputs = scorer._outputs
+    scorer._outputs = lambda genotype: np.nan * outputs(genotype)
+    score = scorer(left.widest())
+    assert score == 0.0 if score_by == "likelihood" else 0.0 <= score <= 1.0
+
+
+@pytest.mark.slow
 def test_threads_score_before_operators_run_in_order(trained):
     # What a thread traced was not fit for order: "does not support switch op".
     _, supernet, left = trained

@@ -71,6 +71,7 @@ def test_two_workers_search_as_one_and_go_on_where_they_stopped(tmp_path):
     assert (first["share"], second["share"]) == ([0, 2], [1, 2])
     assert first["folder"] == str(tmp_path / "two") != second["folder"]
     assert first["gates"] == second["gates"]
+    assert first["agreed"] == second["agreed"] == [0.5, 0.1]
     rows = loop_test.rows_of(tmp_path / "one")
     for told in (first, second):
         np.testing.assert_allclose(told["rows"], rows, atol=1e-5)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from mobilenas_tf.training.config import DistributionConfig
 from mobilenas_tf.training.distribution import (
+    agreed,
     make_strategy,
     replicated,
     worker_folder,
@@ -29,6 +30,7 @@ with replicated(strategy):
     trainer = loop_test.search_trainer()
     loop_test.train(trainer, folder, epochs)
     told = {
+        "agreed": list(agreed([float(worker_share().index), 0.1])),
         "share": [worker_share().index, worker_share().count],
         "folder": str(folder),
         "rows": loop_test.rows_of(folder),
