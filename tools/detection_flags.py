@@ -77,7 +77,7 @@ def detection_from_flags() -> DetectionSettings:
     """
     settings = DetectionSettings(
         training=flag_config.config_from_flags(
-            TrainingConfig, **dict.fromkeys(flag_config.left_out(TrainingConfig), 0.0)
+            TrainingConfig, label_smoothing=0.0, dropout_rate=0.0
         ),
         head=flag_config.config_from_flags(HeadConfig),
         augmentation=flag_config.config_from_flags(SceneAugmentationConfig),

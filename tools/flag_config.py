@@ -66,8 +66,8 @@ def define_flags(
     A field's type may be int, float, bool, str or a Literal of strings, each also
     optional (`int | None`), or `tuple[float, ...]`, given as `1,2.5`; its help is
     `metadata["help"]`. An optional number given as `--name=` is not given: so a command
-    takes back what a flag file says. A field without a default becomes a flag that must be given. Two
-    dataclasses that have a field in common share its flag.
+    takes back what a flag file says. A field without a default becomes a flag that must
+    be given. Two dataclasses that have a field in common share its flag.
 
     Args:
         config_class: A dataclass.

@@ -76,4 +76,3 @@ def search_from_flags(image_size_px: int) -> SearchSettings:
     )
     check_warmup(settings.optimizer, settings.training)
     return settings
-

@@ -118,7 +118,7 @@ class RayWorkers:
                     continue
                 actor, order, attempt = running.pop(done)
                 try:
-                    evaluation = ray.get(done)
+                    evaluation: Any = ray.get(done)
                 except exceptions.RayTaskError as error:
                     raise error.cause from error
                 except deaths as error:
@@ -199,7 +199,9 @@ def _room(cpus: int, gpus: int) -> int:
     """Returns how many actors of so many processors and GPUs find room in Ray."""
     import ray
 
-    needs = [(kind, needed) for kind, needed in (("CPU", cpus), ("GPU", gpus)) if needed]
+    needs = [
+        (kind, needed) for kind, needed in (("CPU", cpus), ("GPU", gpus)) if needed
+    ]
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(
         min(int(machine.get(kind, 0)) // needed for kind, needed in needs)

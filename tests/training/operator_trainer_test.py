@@ -19,6 +19,7 @@ from mobilenas_tf.training.operator_trainer import (
 from tests.small_block_space import small_block_space
 
 SPACE = small_block_space()
+BUDGET = CostTerm()
 COSTS = block_costs(SPACE, lambda network: network_cost(network).macs)
 
 
@@ -35,7 +36,7 @@ def make_trainer(
     warmup=0.0,
     total_steps=20,
     sampling="mixture",
-    cost_term=CostTerm(),
+    cost_term=BUDGET,
     num_paths=None,
 ):
     keras.utils.set_random_seed(0)
