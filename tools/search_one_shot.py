@@ -50,6 +50,7 @@ def main() -> None:
     )
     from mobilenas_tf.search.one_shot_supernets import (
         TURNED_OFF,
+        check_same_images,
         check_trained,
         read_supernet,
         train_supernet,
@@ -59,6 +60,7 @@ def main() -> None:
 
     if source:
         check_trained(source)
+        check_same_images(source, settings.data)
     data = load_classification_data(settings.data, settings.augmentation)
     space = named_one_shot_space(config.space, num_classes=data.num_classes)
     table = latency_table(config.space)
@@ -90,6 +92,7 @@ def main() -> None:
             config=config,
             optimizer=settings.optimizer,
             training=settings.training,
+            budgets=budgets,
         )
     elif source:  # of the same supernet
         for name in (JOURNAL, TURNED_OFF):

@@ -6,16 +6,15 @@ import dataclasses
 from collections.abc import Callable
 
 from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.names import lookup
-from mobilenas_tf.spaces import TABLES, build_supernet
+from mobilenas_tf.spaces import TABLES, build_supernet, named_space
 from mobilenas_tf.spec import Architecture, round_channels
-from mobilenas_tf.widths import resize, width_groups
+from mobilenas_tf.widths import kernel_path, resize, width_groups
 
 
 def uniform_network(
     name: str, *, num_classes: int, metric: str, budget: float, channel_divisor: int = 8
 ) -> Architecture:
-    """Returns the baseline of a space: its table with 3x3 kernels, scaled as a whole.
+    """Returns the baseline of a space: its blocks with 3x3 kernels, scaled as a whole.
 
     A width multiplier scales the channels of stem, stages and head, as MobileNetV2's
     does: the largest one that fits the budget. As rounding to the divisor makes its
@@ -23,7 +22,8 @@ def uniform_network(
     head, each as far as it fits.
 
     Args:
-        name: A named space.
+        name: A named space; of one without a table of stages (a one-shot space) the
+            largest network with 3x3 kernels is scaled, see `scaled_network`.
         num_classes: Classes of the head.
         metric: `macs` or `params`.
         budget: Largest allowed cost.
@@ -32,7 +32,17 @@ def uniform_network(
     Raises:
         ValueError: If the narrowest network is over the budget.
     """
-    table = lookup("space", name, TABLES)()
+    if name not in TABLES:
+        space = named_space(
+            name, num_classes=num_classes, channel_divisor=channel_divisor
+        )
+        return scaled_network(
+            _with_small_kernels(space.supernet, f"{name}_uniform"),
+            cost=lambda network: getattr(network_cost(network), metric),
+            budget=budget,
+            channel_divisor=channel_divisor,
+        )
+    table = TABLES[name]()
 
     def scaled(
         multiplier: float, expansion: float = 1.0, head_factor: float = 1.0
@@ -120,6 +130,17 @@ def scaled_network(
     return scaled(
         multiplier, _largest(lambda factor: fits(scaled(multiplier, factor)), 1.0)
     )
+
+
+def _with_small_kernels(architecture: Architecture, name: str) -> Architecture:
+    """Returns a network without the kernels beside its 3x3 ones."""
+    left_out = {
+        group.path: 0
+        for group in width_groups(architecture)
+        if group.is_kernel
+        and group.path != kernel_path(group.path.rpartition("/")[0], 3)
+    }
+    return dataclasses.replace(resize(architecture, left_out), name=name)
 
 
 def _largest(fits: Callable[[float], bool], smallest: float) -> float:

@@ -246,8 +246,12 @@ class DnasConfig:
     architecture_weight_decay: float = option(
         0.0, "Decay of the choices' logits towards equal probabilities."
     )
-    temperature_start: float = option(5.0, "First temperature of the samples.")
-    temperature_end: float = option(0.1, "Last temperature of the samples.")
+    temperature_start: float = option(
+        5.0,
+        "First temperature of the samples, of mixture, and of path with "
+        "straight_through: comparison draws without one.",
+    )
+    temperature_end: float = option(0.1, "Last temperature of the samples, likewise.")
     warmup_fraction: float = option(
         0.1, "Share of the search in which only the weights learn."
     )

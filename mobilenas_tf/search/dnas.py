@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from mobilenas_tf.block_space import BlockGenotype, BlockSpace
 from mobilenas_tf.costs.bit_widths import bit_costs, bit_macs, weight_bytes
@@ -378,4 +379,10 @@ class _Course:
                 and genotype not in drawn
             ):
                 drawn.append(genotype)
+        if len(drawn) < count:
+            logging.warning(
+                "Only %d of num_samples=%d further networks are within the budget and "
+                "differ, out of %d draws: the choices are nearly made.",
+                *(len(drawn), count, _DRAWS * count),
+            )
         return drawn

@@ -13,7 +13,7 @@ more work than building the narrower network costs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -85,8 +85,10 @@ class LiveShrinking:
         # What is left must still be able to fill the budget.
         progress = steps_done / self.trainer.total_steps
         budget = self.trainer.schedule.budget_after(progress)
-        widths = whole_widths(self.space, space.largest())
-        if genotype_cost(self.space, self.cost, widths) < budget:
+        if self._cost(space, space.largest()) < budget:
+            return False
+        # And the last one must still have a network.
+        if self._cost(space, space.smallest()) > min(self.trainer.schedule.budgets):
             return False
         self._go_on_with(self.build(space), selection)
         cut = Cut(epoch, after.macs, self._widths())
@@ -96,6 +98,11 @@ class LiveShrinking:
             f"{after.macs / 1e6:.2f} M multiply-adds"
         )
         return True
+
+    def _cost(self, narrowed: SearchSpace, widths: Mapping[str, int]) -> float:
+        """Returns what a network of a part of the space costs."""
+        fixed = whole_widths(self.space, narrowed.largest())
+        return genotype_cost(self.space, self.cost, {**fixed, **widths})
 
     def restore(self, epoch: int) -> None:
         """Gives the trainer the supernet that it had after `epoch` epochs."""

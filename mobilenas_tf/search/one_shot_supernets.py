@@ -10,12 +10,14 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from mobilenas_tf.json_io import from_plain, read_json, write_json
+from mobilenas_tf.json_io import from_plain, read_json, read_object, write_json
+from mobilenas_tf.json_text import shown
 from mobilenas_tf.models.array_file import read_arrays, write_arrays
 from mobilenas_tf.models.one_shot_supernet import OneShotSupernet
 from mobilenas_tf.models.one_shot_weights import used_kernels
 from mobilenas_tf.one_shot_space import OneShotGenotype, OneShotSpace
 from mobilenas_tf.search.config import OneShotConfig
+from mobilenas_tf.search.evolution import Budgets, check_reachable
 from mobilenas_tf.search.one_shot_sampling import Sampling, genotype_macs
 from mobilenas_tf.search.shrinking import (
     Evidence,
@@ -25,7 +27,7 @@ from mobilenas_tf.search.shrinking import (
     to_turn_off,
 )
 from mobilenas_tf.training.classification import classification_objective
-from mobilenas_tf.training.config import OptimizerConfig, TrainingConfig
+from mobilenas_tf.training.config import DataConfig, OptimizerConfig, TrainingConfig
 from mobilenas_tf.training.data import ClassificationData
 from mobilenas_tf.training.distribution import agreed
 from mobilenas_tf.training.loop import run_epochs
@@ -37,6 +39,12 @@ from mobilenas_tf.training.run_dir import RunDir
 
 WEIGHTS, DESCRIPTION = "supernet.npz", "supernet.json"
 TURNED_OFF = "turned_off.json"
+# Of a data configuration: what decides which images learn, which ones score, and how
+# they look.
+_IMAGES = (
+    *("dataset", "max_train_images", "validation_fraction", "seed"),
+    "central_crop_fraction",
+)
 
 
 def train_supernet(
@@ -47,6 +55,7 @@ def train_supernet(
     config: OneShotConfig,
     optimizer: OptimizerConfig,
     training: TrainingConfig,
+    budgets: Budgets | None = None,
 ) -> tuple[OneShotSupernet, OneShotSpace]:
     """Trains a supernet; returns it, and the space that shrinking has left.
 
@@ -60,6 +69,7 @@ def train_supernet(
         config: The method's options.
         optimizer: Of the weights.
         training: Length and regularisation.
+        budgets: That shrinking leaves networks for.
     """
     start_from_seed(training)
     supernet = OneShotSupernet(
@@ -67,8 +77,9 @@ def train_supernet(
     )
     trainer = OneShotTrainer(
         supernet,
-        classification_objective(label_smoothing=training.label_smoothing),
+        classification_objective(),
         has_distillation=config.has_distillation and config.has_sandwich,
+        label_smoothing=training.label_smoothing,
         name="one_shot_trainer",
     )
     trainer.compile(
@@ -89,6 +100,7 @@ def train_supernet(
         seed=training.seed,
         log_path=run.path / TURNED_OFF,
         initial=[np.array(v) for v in supernet.trainable_variables],
+        budgets=budgets or {},
     )
     sampling = Sampling(
         networks=config.sampled_networks,
@@ -204,6 +216,27 @@ def check_trained(folder: Path) -> None:
             )
 
 
+def check_same_images(folder: Path, data: DataConfig) -> None:
+    """Raises a ValueError if a supernet may have learnt from what is to score.
+
+    Args:
+        folder: Run folder of a supernet's training.
+        data: Whose validation images are to score the supernet's networks.
+    """
+    path = folder / "config.json"
+    before = read_object(path).get("data") if path.exists() else None
+    if not isinstance(before, dict):
+        return
+    for name in _IMAGES:
+        there, here = before.get(name), getattr(data, name)
+        if there != here:
+            raise ValueError(
+                f"{name} must be as in {path}: the supernet there has learnt from all "
+                "images but its validation images, which must be those that score. "
+                f"Received: {name}={shown(here)} instead of {shown(there)}"
+            )
+
+
 def read_supernet(
     folder: Path, space: OneShotSpace
 ) -> tuple[OneShotSupernet, OneShotSpace]:
@@ -262,6 +295,7 @@ class _Shrinking:
     seed: int
     log_path: Path
     initial: list[np.ndarray]
+    budgets: Budgets
 
     def __post_init__(self) -> None:
         self.whole = self.space
@@ -271,7 +305,13 @@ class _Shrinking:
         if self.config.shrink_by == "none" or epoch not in self._round_epochs():
             return False
         for case in self._cases(epoch):
-            self.space = self.space.without(case.path, case.operation)
+            left = self.space.without(case.path, case.operation)
+            try:
+                check_reachable(left, self.budgets)
+            except ValueError as error:
+                tqdm.tqdm.write(f"Kept {case.operation} of {case.path}: {error}")
+                continue
+            self.space = left
             by = self.config.shrink_by
             event = TurnOff(epoch, by, **dataclasses.asdict(case))
             self._write([*read_turn_offs(self.log_path), event])

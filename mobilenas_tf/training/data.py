@@ -30,7 +30,7 @@ from mobilenas_tf.training.splits import (
     plan_splits,
 )
 
-_CALIBRATION_SEED = 7
+_CALIBRATION_SEED, _SCORING_SEED = 7, 8
 _PREFETCHED_BATCHES = 4
 _LISTED_CLASSES = 20
 
@@ -172,7 +172,8 @@ class ClassificationData:
     def calibration_images(self, count: int) -> np.ndarray:
         """Returns `[count, S, S, 3]` float32 training images without augmentation.
 
-        They are drawn at random, the same ones at every call.
+        They are drawn at random, the same ones at every call, and cropped as evaluation
+        crops its own.
 
         Args:
             count: At most `num_train`.
@@ -186,14 +187,32 @@ class ClassificationData:
                 f"images. Received: count={count}"
             )
         size = [self.config.image_size_px] * 2
+        # Photos to zoom into are kept whole; evaluation looks at their centre.
+        is_whole = self.augmentation.crop == "random_resized"
+        share = self.config.central_crop_fraction if is_whole else 1.0
         batch_size = min(count, self.config.batch_size)
         found = []
         for images, _ in self.train_split.batches(batch_size, _CALIBRATION_SEED).take(
             -(-count // batch_size)
         ):
-            resized = tf.image.resize(images, size, antialias=True)
+            centre = tf.image.central_crop(images, share)
+            resized = tf.image.resize(centre, size, antialias=True)
             found.append(to_network_input(resized).numpy())
         return np.concatenate(found)[:count]
+
+    def scoring_images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns validation images, `[N, S, S, 3]` float32, and their labels, `[N]`.
+
+        They are drawn at random, the same ones at every call: in their stored order
+        photos of folders stand class by class.
+
+        Args:
+            count: N, if there are as many; else all.
+        """
+        count = min(count, self.num_validation)
+        batches = self.validation_split.batches(count, _SCORING_SEED)
+        images, labels = next(iter(batches))
+        return to_network_input(images).numpy(), labels.numpy()
 
     def _in_order(self, split: ImageSplit) -> tf.data.Dataset:
         return (

@@ -57,7 +57,7 @@ class NetworkScorer:
         Args:
             supernet: Whose networks are scored, with its weights of that time.
             data: Calibration images come from its training split, not augmented, those
-                that score from its validation split, the first ones.
+                that score from its validation split, drawn at random.
             calibration_images: How many set the statistics.
             score_images: How many score, at most those there are.
             score_by: See above.
@@ -67,19 +67,18 @@ class NetworkScorer:
         """
         self.supernet = supernet
         self.calibration = data.calibration_images(calibration_images)
-        pairs = list(data.validation().unbatch().take(score_images))
-        if not pairs:
+        if not data.num_validation:
             raise ValueError(
                 "validation_fraction must leave images that score. Received: none"
             )
-        images = np.stack([np.asarray(image) for image, _ in pairs])
-        self._labels = np.array([int(label) for _, label in pairs])
+        images, self._labels = data.scoring_images(score_images)
         share = (32 / images.shape[1]) ** 2
         chunk = min(max(int(_CHUNK * share), _LEAST_CHUNK), _CHUNK)
         self._outputs = network_outputs(supernet, self.calibration, images, chunk=chunk)
         self._score_by = score_by
         self.measure = (
-            f"{score_by} on {len(images)} images, {len(self.calibration)} to calibrate"
+            f"{score_by} on {len(images)} images drawn at random, "
+            f"{len(self.calibration)} to calibrate"
         )
 
     def image_scores(self, genotype: Mapping[str, Value]) -> np.ndarray:

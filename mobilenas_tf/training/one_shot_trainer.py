@@ -20,8 +20,8 @@ from mobilenas_tf.training.trainer import state_of
 class OneShotTrainer(keras.Model):
     """Trains the networks of plans `[P, L]` on each batch of classification.
 
-    With distillation the first network learns from the labels, the others from its
-    answers in the same step.
+    With distillation the first network learns from the labels, which may be smoothed,
+    the others from its answers in the same step, as they are.
 
     Source: sandwich rule and in-place distillation: Yu and Huang, Universally slimmable
     networks, arXiv:1903.05134, section 3; gradients summed before one step: Yu et al.,
@@ -34,6 +34,7 @@ class OneShotTrainer(keras.Model):
         objective: Objective,
         *,
         has_distillation: bool,
+        label_smoothing: float = 0.0,
         **kwargs,
     ):
         """Wraps a supernet.
@@ -42,12 +43,14 @@ class OneShotTrainer(keras.Model):
             supernet: To train.
             objective: Of batches `(images, labels [B, K], weights [B])`.
             has_distillation: See above.
+            label_smoothing: Share of each label spread evenly over all classes.
             **kwargs: `name`.
         """
         super().__init__(**kwargs)
         self.supernet = supernet
         self.objective = objective
         self.has_distillation = has_distillation
+        self.label_smoothing = label_smoothing
         names = ("loss", "sampled_loss", *objective.figures)
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
 
@@ -79,6 +82,8 @@ class OneShotTrainer(keras.Model):
         """
         batch, plans = data
         images, labels, weights = replica_share(batch)
+        share = self.label_smoothing / labels.shape[-1]
+        labels = (1.0 - self.label_smoothing) * labels + share
         gradients = tf.function(self._gradients, autograph=False)  # traced once for all
         loss, figures, logits, total = gradients(images, labels, weights, plans[0])
         if self.has_distillation:

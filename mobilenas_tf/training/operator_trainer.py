@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import keras
 import tensorflow as tf
 
 from mobilenas_tf.costs.block_costs import BlockCosts
@@ -62,6 +63,9 @@ class OperatorTrainer(TwoOptimizerTrainer):
     Source: Wu et al., FBNet, arXiv:1812.03443, equation 2 and section 4.1. Differs: the
     reference's cost is that of the sample; that of the probabilities has no noise and
     the same mean.
+
+    All networks share stem and head, whose moving statistics are those of the weights'
+    batches alone; a candidate's are those of all batches that it sees.
     """
 
     def __init__(
@@ -154,6 +158,7 @@ class OperatorTrainer(TwoOptimizerTrainer):
             target,
             tf.constant(1.0),
         )
+        kept = [(v, tf.identity(v.value)) for v in self._shared_statistics()]
         compared = self._compare(images, targets) if self.num_paths else None
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
@@ -168,7 +173,18 @@ class OperatorTrainer(TwoOptimizerTrainer):
             )
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         apply_gradients(self.architecture_optimizer, gradients, variables)
+        for variable, value in kept:
+            variable.assign(value)
         return strength
+
+    def _shared_statistics(self) -> list[keras.Variable]:
+        """Returns the moving statistics of stem and head."""
+        return [
+            variable
+            for layer in (self.supernet.stem, self.supernet.head)
+            for variable in layer.non_trainable_variables
+            if keras.backend.is_float_dtype(variable.dtype)
+        ]
 
     def _compare(
         self, images: Any, targets: Any

@@ -111,3 +111,15 @@ def test_a_budget_below_the_narrowest_published_network_is_an_error() -> None:
             cost=lambda network: network_cost(network).params,
             budget=1000,
         )
+
+
+def test_a_one_shot_space_has_one_as_well() -> None:
+    supernet = named_space("one_shot_32", num_classes=10).supernet
+    budget = 0.3 * network_cost(supernet).macs
+    network = _uniform("one_shot_32", budget)
+    assert 0.9 * budget < network_cost(network).macs <= budget
+    for (_, ours, _), (_, theirs, _) in zip(
+        walk_blocks(network), walk_blocks(supernet), strict=True
+    ):
+        assert [branch.kernel_size for branch in ours.branches] == [3]
+        assert ours.stride == theirs.stride

@@ -184,8 +184,9 @@ def test_the_next_update_is_that_of_the_wide_network(make_optimizer):
         np.testing.assert_allclose(np.asarray(variable), expected, rtol=1e-6)
 
 
-def live_shrinking(tmp_path, *, steps_done=0, retrace_steps=10.0, budget=1.0):
+def live_shrinking(tmp_path, *, steps_done=0, retrace_steps=10.0, budget=None):
     space = small_space()
+    budget = budget or 0.2 * network_cost(space.supernet).macs
 
     def build(part):
         return build_supernet_model(part, logistic_sigmoid_gate)
@@ -240,7 +241,7 @@ def test_a_cut_must_save_more_steps_than_it_costs(tmp_path, steps_done, is_cut):
     assert int(shrinking.trainer.optimizer.iterations) == steps_done
 
 
-@pytest.mark.parametrize(("share", "is_cut"), [(0.1, True), (0.95, False)])
+@pytest.mark.parametrize(("share", "is_cut"), [(0.2, True), (0.95, False)])
 def test_what_is_left_can_still_fill_the_budget(tmp_path, share, is_cut):
     budget = share * network_cost(small_space().supernet).macs
     shrinking = live_shrinking(tmp_path, budget=budget)
@@ -249,6 +250,23 @@ def test_what_is_left_can_still_fill_the_budget(tmp_path, share, is_cut):
     )
     assert shrinking.after_epoch(1) == is_cut
     assert macs_of(shrinking) >= budget
+
+
+@pytest.mark.parametrize(("share", "is_cut"), [(0.99, False), (1.0, True)])
+def test_what_is_left_still_has_a_network_for_the_last_budget(tmp_path, share, is_cut):
+    # All 3x3 kernels are dead, the cheapest ones.
+    space = small_space()
+    probabilities = {
+        path: np.where(path.endswith("kernel3"), 0.0, np.linspace(0.0, 1.0, len(p)))
+        for path, p in constant_probabilities(space, 1.0).items()
+    }
+    selection = select_live_channels(space, probabilities, dead_below=DEAD_BELOW)
+    narrow = space.narrowed(selection.widths)
+    smallest = network_cost(narrow.resolve(narrow.smallest())).macs
+    assert smallest > network_cost(space.resolve(space.smallest())).macs
+    shrinking = live_shrinking(tmp_path, budget=share * smallest)
+    set_probabilities(shrinking.trainer.supernet, probabilities)
+    assert shrinking.after_epoch(1) == is_cut
 
 
 def test_what_was_cut_is_restored_epoch_by_epoch(tmp_path):

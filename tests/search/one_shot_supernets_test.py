@@ -11,10 +11,12 @@ from mobilenas_tf.models.one_shot_supernet import OneShotSupernet
 from mobilenas_tf.search.config import OneShotConfig
 from mobilenas_tf.search.one_shot_supernets import (
     TurnOff,
+    check_same_images,
     read_supernet,
     read_turn_offs,
     write_supernet,
 )
+from mobilenas_tf.training.config import DataConfig
 from tests.small_one_shot_space import small_one_shot_space
 
 SPACE = small_one_shot_space()
@@ -115,3 +117,13 @@ def test_turn_offs_that_are_off_are_named(tmp_path, text, words):
     (tmp_path / "turned_off.json").write_text(text)
     with pytest.raises(ValueError, match=words):
         read_turn_offs(tmp_path / "turned_off.json")
+
+
+def test_images_that_a_supernet_has_learnt_from_do_not_score_it(tmp_path):
+    check_same_images(tmp_path, DataConfig())
+    write_json(tmp_path / "config.json", {"data": DataConfig()})
+    check_same_images(tmp_path, DataConfig(batch_size=8))
+    with pytest.raises(
+        ValueError, match=r"validation_fraction must be as in .*=0.2 instead of 0.1"
+    ):
+        check_same_images(tmp_path, DataConfig(validation_fraction=0.2))

@@ -12,6 +12,7 @@ from mobilenas_tf.models.one_shot_weights import inherit_weights
 from mobilenas_tf.search.config import OneShotBudgetConfig, OneShotConfig
 from mobilenas_tf.search.one_shot import one_shot_budgets, search_supernet
 from mobilenas_tf.search.one_shot_supernets import (
+    _Shrinking,
     network_scorer,
     read_supernet,
     train_supernet,
@@ -180,6 +181,32 @@ def test_a_supernet_is_read_as_it_was_written(trained):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="must be of num_classes=5. Received: num_cla"):
         read_supernet(path, small_one_shot_space(SIZE_PX, num_classes=5))
+
+
+def test_shrinking_leaves_a_network_for_the_budgets(tmp_path):
+    def smallest_left(folder, budgets):
+        folder.mkdir()
+        shrinking = _Shrinking(
+            SPACE,
+            None,
+            dataclasses.replace(CONFIG, shrink_rounds=4, shrink_places=3),
+            epochs=EPOCHS,
+            seed=0,
+            log_path=folder / "turned_off.json",
+            initial=[],
+            budgets=budgets,
+        )
+        for epoch in range(1, EPOCHS + 1):
+            shrinking.after_epoch(epoch)
+        left = shrinking.space
+        assert left.turned_off
+        return network_cost(left.resolve(left.narrowest())).macs
+
+    cost, _ = BUDGETS["macs"]
+    smallest = cost(SPACE.resolve(SPACE.narrowest()))
+    assert smallest_left(tmp_path / "free", {}) > smallest
+    bound = {"macs": (cost, smallest)}
+    assert smallest_left(tmp_path / "bound", bound) == smallest
 
 
 def test_a_budget_in_milliseconds_needs_a_table():

@@ -13,6 +13,7 @@ from mobilenas_tf.training.data import (
     load_divided_data,
     to_network_input,
 )
+from mobilenas_tf.training.image_split import hold_in_memory
 
 PLAIN = AugmentationConfig(crop="none")
 
@@ -163,6 +164,31 @@ def test_calibration_images_repeat_and_are_not_augmented():
     assert images.shape == (100, 8, 8, 3) and images.dtype == np.float32
     np.testing.assert_array_equal(images, data.calibration_images(100))
     np.testing.assert_array_equal(images[:5], data.calibration_images(5))
+
+
+def test_calibration_images_show_as_much_as_evaluation_does():
+    # The inner half of a photo is white.
+    photo = np.zeros((24, 24, 3), np.uint8)
+    photo[6:18, 6:18] = 255
+    data = load(AugmentationConfig(crop="random_resized"), central_crop_fraction=0.5)
+    split = hold_in_memory(np.stack([photo] * 4), np.zeros(4, np.int32))
+    images = dataclasses.replace(data, train_split=split).calibration_images(2)
+    assert images.shape == (2, 8, 8, 3)
+    assert images.min() > 0.9
+
+
+def test_images_that_score_are_of_all_classes_whatever_their_order(digits):
+    by_class = np.sort(digits.validation_split.labels)
+    ordered = hold_in_memory(np.zeros((len(by_class), 8, 8, 3), np.uint8), by_class)
+    data = dataclasses.replace(digits, validation_split=ordered)
+    images, labels = data.scoring_images(60)
+    assert images.shape == (60, 8, 8, 3) and images.dtype == np.float32
+    assert set(labels) == set(range(10))
+    again, _ = data.scoring_images(60)
+    np.testing.assert_array_equal(images, again)
+    every, labels = data.scoring_images(1000)
+    assert len(every) == data.num_validation
+    np.testing.assert_array_equal(np.bincount(labels), np.bincount(by_class))
 
 
 @pytest.mark.parametrize("count", [0, 1259])

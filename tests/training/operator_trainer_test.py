@@ -129,6 +129,21 @@ def test_the_expected_cost_comes_to_the_budget(share):
     assert np.mean(costs[-20:]) == pytest.approx(budget, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("sampling", "num_paths"), [("mixture", None), ("path", None), ("path", 4)]
+)
+def test_stem_and_head_keep_the_statistics_of_the_weights_images(sampling, num_paths):
+    statistics = []
+    for scale in (1.0, 20.0):
+        trainer = make_trainer(sampling=sampling, num_paths=num_paths)
+        images, *targets = batch(4, seed=1)
+        tf.function(trainer.train_step)((batch(8), (scale * images, *targets)))
+        statistics.append(values(trainer._shared_statistics()))
+    assert len(statistics[0]) >= 4
+    for ours, theirs in zip(*statistics, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_the_cost_joins_the_loss_by_the_papers_formulas():
     loss, cost, target, strength = map(tf.constant, (2.0, 30.0, 20.0, 0.1))
     assert float(CostTerm("budget").join(loss, cost, target, strength)) == 5.0
