@@ -38,7 +38,7 @@ def main() -> None:
     flag_config.import_tensorflow()
     from tqdm import tqdm
 
-    from export.latency_builder import measure_missing, probe
+    from export.latency_builder import asked_conditions, measure_missing, probe
     from mobilenas_tf.costs.latency_table import (
         CALL,
         LatencyTable,
@@ -52,8 +52,10 @@ def main() -> None:
     table = None
     if output.exists():
         table = read_latency_table(output)
-        asked = {"precision": values.precision, "num_threads": config.num_threads}
-        wanted = dataclasses.replace(table.conditions, **asked)
+        asked = asked_conditions(config, device_config)
+        wanted = dataclasses.replace(
+            table.conditions, precision=values.precision, **asked
+        )
         check_conditions(output, table, wanted)
     conditions, device = probe(values.precision, config, device_config)
     if table is None:
