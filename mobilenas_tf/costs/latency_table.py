@@ -176,6 +176,15 @@ def required_table(table: LatencyTable | None, space: str) -> LatencyTable:
     return table
 
 
+def check_space(path: Path, table: LatencyTable, wanted: str) -> None:
+    """Raises a ValueError if a table is of another space, whose searches refuse it."""
+    if table.space != wanted:
+        raise ValueError(
+            f"{path} must be of space={wanted!r}; give another file. "
+            f"Received: space={table.space!r}"
+        )
+
+
 def check_conditions(path: Path, table: LatencyTable, wanted: Conditions) -> None:
     """Raises a ValueError if a table holds for other conditions than these."""
     for field in dataclasses.fields(Conditions):

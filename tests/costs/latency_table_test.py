@@ -18,6 +18,7 @@ from mobilenas_tf.costs.latency_table import (
     LatencyEntry,
     LatencyTable,
     check_conditions,
+    check_space,
     read_latency_table,
     write_latency_table,
 )
@@ -192,6 +193,17 @@ def test_a_table_of_other_conditions_is_refused(tmp_path, field, value):
     check_conditions(tmp_path, made_up_table(), CONDITIONS)
     with pytest.raises(ValueError, match=f"must be of {field}={value!r}; give another"):
         check_conditions(tmp_path, made_up_table(), wanted)
+
+
+def test_a_table_of_another_space_is_refused(tmp_path):
+    path = tmp_path / "table.json"
+    check_space(path, made_up_table(), "fbnet_32")
+    message = (
+        "table.json must be of space='fbnet'; give another file. "
+        "Received: space='fbnet_32'"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_space(path, made_up_table(), "fbnet")
 
 
 def test_the_fit_finds_the_line_and_counts_errors_in_parts():

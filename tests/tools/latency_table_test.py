@@ -28,6 +28,8 @@ from tests.tools.run_binary import run_binary
 pytestmark = pytest.mark.slow
 
 PARTS = space_parts(named_block_space("fbnet_32", num_classes=10))
+# Such as those of heads for other numbers of classes.
+OTHERS = [f"other {index}" for index in range(4)]
 QUICK = ("--repeats=3", "--runs=5", "--warmup_runs=1", "--json")
 
 
@@ -35,7 +37,7 @@ QUICK = ("--repeats=3", "--runs=5", "--warmup_runs=1", "--json")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tables")
     conditions, _ = probe("float32", BenchmarkConfig(), DeviceConfig())
-    keys = [CALL, *PARTS][:-2]
+    keys = [*[CALL, *PARTS][:-2], *OTHERS]
     table = LatencyTable("fbnet_32", conditions, _made_up_entries(keys))
     write_latency_table(root / "table.json", table)
     return root
@@ -99,7 +101,7 @@ def test_a_build_measures_what_is_missing_and_validation_calibrates(root: Path) 
     answer = run_binary(root, "build_latency_table", *build).result
     assert (answer["entries"], answer["measured_now"]) == (len(PARTS) + 1, 2)
     table = read_latency_table(root / "table.json")
-    assert table.entries.keys() == {CALL, *PARTS}
+    assert table.entries.keys() == {CALL, *PARTS, *OTHERS}
     assert run_binary(root, "build_latency_table", *build).result["measured_now"] == 0
 
     networks = ("--num_classes=10", "--num_calibration=3", "--num_held_out=3")
