@@ -106,6 +106,20 @@ def write_bundle(
     return ExportedFile(model, len(content), facts.parity)
 
 
+def benchmark_path(model: Path) -> Path:
+    """Returns where the latency of a `.tflite` file is noted.
+
+    If the file lies in a bundle of a run folder, that is the run's `benchmark.json`,
+    which its report shows and which stays when the bundle is replaced; and else one
+    beside the file.
+    """
+    run_path = Path(os.path.normpath(model.parent / os.pardir))
+    is_of_run = (model.parent / EXPORT_FILE).exists() and (
+        run_path / "config.json"
+    ).exists()
+    return (run_path if is_of_run else model.parent) / "benchmark.json"
+
+
 @contextlib.contextmanager
 def _replaced_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty folder that takes this one's place once it is filled."""

@@ -26,6 +26,7 @@ def main() -> None:
     from export.benchmark.operator_profile import format_top_operators
     from export.benchmark.plot import plot_latency
     from export.benchmark.result import compare_latency, format_table
+    from export.bundle import benchmark_path
     from export.operators import format_operator_report, operator_report
     from mobilenas_tf.json_io import write_json
     from mobilenas_tf.provenance import describe_provenance
@@ -41,7 +42,7 @@ def main() -> None:
         else {}
     )
     results = measure_latency(paths, config, device_config)
-    output = Path(flags.FLAGS.output or paths[0].parent / "benchmark.json")
+    output = Path(flags.FLAGS.output or benchmark_path(paths[0]))
     document = {
         "provenance": provenance,
         "config": config,
@@ -84,7 +85,10 @@ flags.DEFINE_list(
     "model", None, "One .tflite file, or several with commas between.", required=True
 )
 flags.DEFINE_string(
-    "output", None, "JSON file; by default benchmark.json beside the first model."
+    "output",
+    None,
+    "JSON file; by default benchmark.json in the run folder of the first model's "
+    "bundle, whose report then shows it, or beside a model that is in none.",
 )
 flags.DEFINE_integer(
     "top_operators",

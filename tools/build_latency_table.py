@@ -9,7 +9,7 @@ Example:
 In a space of operators the parts are whole blocks, in one of channel counts (figs_...,
 one_shot_..., fbnet_v3...) its operators at 8, 16, 32, 64 ... channels. Only entries
 that the table lacks are measured; a build that was stopped goes on when the same
-command is started again.
+command is started again. A table is of one space and of one device's conditions.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ def main() -> None:
     flag_config.import_tensorflow()
     from tqdm import tqdm
 
-    from export.latency_builder import measure_missing, probe
+    from export.latency_builder import asked_conditions, measure_missing, probe
     from mobilenas_tf.costs.latency_table import (
         CALL,
         LatencyTable,
         check_conditions,
+        check_space,
         read_latency_table,
         write_latency_table,
     )
@@ -52,8 +53,11 @@ def main() -> None:
     table = None
     if output.exists():
         table = read_latency_table(output)
-        asked = {"precision": values.precision, "num_threads": config.num_threads}
-        wanted = dataclasses.replace(table.conditions, **asked)
+        check_space(output, table, space.name)
+        asked = asked_conditions(config, device_config)
+        wanted = dataclasses.replace(
+            table.conditions, precision=values.precision, **asked
+        )
         check_conditions(output, table, wanted)
     conditions, device = probe(values.precision, config, device_config)
     if table is None:
@@ -61,17 +65,18 @@ def main() -> None:
         table = LatencyTable(space.name, conditions, {}, provenance=provenance)
     check_conditions(output, table, conditions)
     known = sum(key in table.entries for key in (CALL, *parts))
+    num_before = len(table.entries)
     with tqdm(total=len(parts) + 1, initial=known, desc=device, unit="entry") as bar:
         for more in measure_missing(table, parts, config, device_config):
             write_latency_table(output, more)
+            bar.update(len(more.entries) - len(table.entries))
             table = more
-            bar.update(len(table.entries) - bar.n)
     spreads = [entry.spread for entry in table.entries.values()]
     run_flags.finish(
         {
             "table": str(output),
             "entries": len(parts) + 1,
-            "measured_now": bar.n - known,
+            "measured_now": len(table.entries) - num_before,
         },
         f"{len(parts) + 1} entries of {space.name} on {device}, spread at most "
         f"{max(spreads):.1%}: {output}",

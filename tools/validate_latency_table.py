@@ -50,11 +50,12 @@ def main() -> None:
 
     flag_config.import_tensorflow()
     from export.benchmark.plot import plot_predictions
-    from export.latency_builder import measure_networks, table_conditions
+    from export.latency_builder import measure_networks, probe
 
     precision = table.conditions.precision
+    conditions, _ = probe(precision, config, device_config)
+    check_conditions(path, table, conditions)
     results = measure_networks(networks, precision, config, device_config)
-    check_conditions(path, table, table_conditions(results[0], precision))
     measured = [result.median_ms for result in results]
     fitted = slice(values.num_calibration)
     judged = slice(values.num_calibration, count)

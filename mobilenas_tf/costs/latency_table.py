@@ -15,7 +15,7 @@ from typing import Any, Literal
 from mobilenas_tf.costs.latency_parts import Part, network_parts
 from mobilenas_tf.json_io import from_plain, read_document, to_plain, write_json
 from mobilenas_tf.spec import Architecture
-from mobilenas_tf.spec_fields import check_positive
+from mobilenas_tf.spec_fields import ADDED_LATER, check_positive
 
 SCHEMA_VERSION = 1
 Precision = Literal["int8", "float32"]
@@ -49,12 +49,20 @@ class LatencyEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:
-    """What a table's latencies hold for: tables of other conditions are not mixed."""
+    """What a table's latencies hold for: tables of other conditions are not mixed.
+
+    `accelerator` is what was asked to run the graph, `core_mask` to which cores of a
+    phone it was asked to keep, as in a benchmark's options.
+    """
 
     device: str
     runtime: str
     precision: Precision
     num_threads: int
+    accelerator: Literal["cpu", "gpu"] = dataclasses.field(
+        default="cpu", metadata=ADDED_LATER
+    )
+    core_mask: str = dataclasses.field(default="auto", metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_positive(self, num_threads=self.num_threads)
@@ -166,6 +174,15 @@ def required_table(table: LatencyTable | None, space: str) -> LatencyTable:
             f"tools.build_latency_table --space={space} measures one. Received: none"
         )
     return table
+
+
+def check_space(path: Path, table: LatencyTable, wanted: str) -> None:
+    """Raises a ValueError if a table is of another space, whose searches refuse it."""
+    if table.space != wanted:
+        raise ValueError(
+            f"{path} must be of space={wanted!r}; give another file. "
+            f"Received: space={table.space!r}"
+        )
 
 
 def check_conditions(path: Path, table: LatencyTable, wanted: Conditions) -> None:

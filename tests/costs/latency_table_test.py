@@ -18,6 +18,7 @@ from mobilenas_tf.costs.latency_table import (
     LatencyEntry,
     LatencyTable,
     check_conditions,
+    check_space,
     read_latency_table,
     write_latency_table,
 )
@@ -133,6 +134,21 @@ def test_a_table_survives_its_file(tmp_path):
         assert read_latency_table(path) == table
 
 
+def test_an_older_file_is_of_a_cpu_and_of_its_fastest_cores(tmp_path):
+    path = tmp_path / "table.json"
+    write_latency_table(path, made_up_table())
+    document = json.loads(path.read_text())
+    for name in ("accelerator", "core_mask"):
+        del document["conditions"][name]
+    path.write_text(json.dumps(document))
+    conditions = read_latency_table(path).conditions
+    assert (conditions.accelerator, conditions.core_mask) == ("cpu", "auto")
+    del document["conditions"]["num_threads"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="conditions must have the key 'num_threads'"):
+        read_latency_table(path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -164,13 +180,30 @@ def test_entries_that_are_no_times_are_refused_by_their_key(tmp_path, value):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("device", "other"), ("precision", "float32"), ("num_threads", 2)],
+    [
+        ("device", "other"),
+        ("precision", "float32"),
+        ("num_threads", 2),
+        ("accelerator", "gpu"),
+        ("core_mask", "f0"),
+    ],
 )
 def test_a_table_of_other_conditions_is_refused(tmp_path, field, value):
     wanted = dataclasses.replace(CONDITIONS, **{field: value})
     check_conditions(tmp_path, made_up_table(), CONDITIONS)
     with pytest.raises(ValueError, match=f"must be of {field}={value!r}; give another"):
         check_conditions(tmp_path, made_up_table(), wanted)
+
+
+def test_a_table_of_another_space_is_refused(tmp_path):
+    path = tmp_path / "table.json"
+    check_space(path, made_up_table(), "fbnet_32")
+    message = (
+        "table.json must be of space='fbnet'; give another file. "
+        "Received: space='fbnet_32'"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_space(path, made_up_table(), "fbnet")
 
 
 def test_the_fit_finds_the_line_and_counts_errors_in_parts():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import ExportedFile, check_drop, write_bundle
+from export.bundle import ExportedFile, benchmark_path, check_drop, write_bundle
 from export.bundle_facts import BundleFacts, bundle_name
 from export.config import ExportConfig
 from mobilenas_tf.json_io import read_architecture, read_json, to_plain
@@ -69,6 +69,44 @@ def test_a_bundle_is_a_folder_of_its_own(
         "parity.json",
     ]
     assert sorted(os.listdir(run_path)) == ["float32", "parity.json"]
+
+
+@pytest.mark.parametrize(
+    ("files", "model", "expected"),
+    [
+        (("run/config.json", "run/int8/export.json"), "run/int8/m.tflite", "run"),
+        (("config.json", "int8/export.json"), "int8/m.tflite", "."),
+        # A bundle that was copied elsewhere, other files of a run, no bundle at all.
+        (("int8/export.json",), "int8/m.tflite", "int8"),
+        (("run/config.json",), "run/int8/m.tflite", "run/int8"),
+        (("run/config.json",), "run/m.tflite", "run"),
+        ((), "m.tflite", "."),
+    ],
+)
+def test_the_latency_of_a_runs_bundle_is_noted_in_the_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: tuple[str, ...],
+    model: str,
+    expected: str,
+) -> None:
+    for name in (*files, model):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert benchmark_path(Path(model)) == Path(expected) / "benchmark.json"
+    absolute = tmp_path / model
+    assert benchmark_path(absolute) == tmp_path / expected / "benchmark.json"
+
+
+def test_a_model_of_the_folder_that_one_stands_in_is_found_in_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "int8").mkdir()
+    for name in ("config.json", "int8/export.json", "int8/m.tflite"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path / "int8")
+    assert benchmark_path(Path("m.tflite")) == Path("../benchmark.json")
 
 
 def test_the_files_of_a_bundle_say_what_it_is(bundle: ExportedFile) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from mobilenas_tf.block_spaces import named_block_space
 from mobilenas_tf.costs.latency_parts import space_parts
 from mobilenas_tf.costs.latency_table import (
     CALL,
+    Conditions,
     LatencyEntry,
     LatencyTable,
 )
+from tests.export.benchmark.fake_device import make_device, write_binary
 
 CONFIG = BenchmarkConfig(repeats=3, runs=5, warmup_runs=1, memory=False)
 HERE = DeviceConfig()
@@ -49,15 +52,64 @@ def test_int8_parts_are_int8_from_end_to_end():
     assert "QUANTIZE" not in operators and "DEQUANTIZE" not in operators
 
 
-def test_another_number_of_threads_is_refused():
-    conditions, _ = probe("float32", CONFIG, HERE)
+def phone(folder, **runner):
+    """Returns the options of a made-up phone whose GPU is asked for."""
+    binary = str(write_binary(folder / "benchmark_model"))
+    adb = make_device(folder, runner=runner).adb
+    return DeviceConfig("adb", binary, adb, "gpu", operator_profile=False)
+
+
+def test_a_table_is_of_the_accelerator_and_cores_that_were_asked_for(tmp_path):
+    config = phone(tmp_path, delegation="partial")
+    conditions, _ = probe("float32", CONFIG, config)
+    assert (conditions.device, conditions.num_threads) == ("Google Pixel 8", 1)
+    assert (conditions.accelerator, conditions.core_mask) == ("gpu", "auto")
+    config = dataclasses.replace(config, core_mask="f0")
+    assert probe("float32", CONFIG, config)[0].core_mask == "f0"
+    here = dataclasses.replace(HERE, core_mask="f0")  # which a host does not ask for
+    assert probe("float32", CONFIG, here)[0].core_mask == "auto"
+
+
+def test_a_phone_whose_gpu_runs_nothing_has_no_table_of_a_gpu(tmp_path):
+    message = (
+        "accelerator must be one that runs a plain float32 convolution on Google Pixel "
+        "8. Received: accelerator=gpu, which took nothing of it"
+    )
+    config = phone(tmp_path, delegation="none")
+    with pytest.raises(ValueError, match=message):
+        probe("float32", CONFIG, config)
+    cpu = dataclasses.replace(config, accelerator="cpu")
+    assert probe("float32", CONFIG, cpu)[0].accelerator == "cpu"
+
+
+@pytest.mark.parametrize("delegation", ["none", "full"])
+def test_parts_that_the_gpu_leaves_to_the_cpu_are_named(tmp_path, caplog, delegation):
+    conditions = Conditions("Google Pixel 8", "TFLite", "float32", 1, "gpu")
+    table = LatencyTable("fbnet_32", conditions, {CALL: LatencyEntry(0.5, 0.0, 7)})
+    config = phone(tmp_path, delegation=delegation)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        (measured,) = measure_missing(table, PARTS, CONFIG, config)
+    assert measured.entries.keys() == {CALL, *PARTS}
+    names = [key for key in measured.entries if key in caplog.text.splitlines()]
+    assert names == (list(PARTS) if delegation == "none" else [])
+
+
+@pytest.mark.parametrize(
+    ("field", "of_the_table", "asked"),
+    [
+        ("num_threads", 2, 1),
+        ("accelerator", "gpu", "cpu"),
+        ("core_mask", "f0", "auto"),
+    ],
+)
+def test_a_table_of_other_conditions_is_not_added_to(field, of_the_table, asked):
+    conditions = dataclasses.replace(
+        Conditions("phone", "LiteRT", "float32", 1), **{field: of_the_table}
+    )
     table = LatencyTable("fbnet_32", conditions, {})
-    with pytest.raises(ValueError, match="num_threads must be 1, the table's. Recei"):
-        next(
-            measure_missing(
-                table, PARTS, dataclasses.replace(CONFIG, num_threads=2), HERE
-            )
-        )
+    message = f"{field} must be {of_the_table}, the table's. Received: {asked}"
+    with pytest.raises(ValueError, match=message):
+        next(measure_missing(table, PARTS, CONFIG, HERE))
 
 
 @pytest.mark.slow

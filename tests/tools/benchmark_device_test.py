@@ -64,6 +64,31 @@ def test_table_operators_and_files(tmp_path: Path, device: FakeDevice) -> None:
     assert device.left_behind() == []
 
 
+def test_the_report_of_a_bundles_run_shows_the_latency(
+    tmp_path: Path, device: FakeDevice
+) -> None:
+    bundle = tmp_path / "run" / "int8_uint8"
+    bundle.mkdir(parents=True)
+    write_model(bundle / "model.tflite")
+    (bundle / "export.json").write_text("{}")
+    (bundle.parent / "config.json").write_text('{"tool": "train_classifier"}')
+    model = "--model=run/int8_uint8/model.tflite,a.tflite"
+    answer = _run(tmp_path, device, "--device=adb", model)
+    assert answer.status == 0, answer.stderr
+    assert answer.stdout.endswith(": run/benchmark.json and run/benchmark.png\n")
+    assert sorted(path.name for path in bundle.iterdir()) == [
+        "export.json",
+        "model.tflite",
+    ]
+    report = (bundle.parent / "report.html").read_text()
+    assert '<section id="benchmark">' in report
+
+    (bundle.parent / "benchmark.json").unlink()
+    _run(tmp_path, device, "--device=adb", model, "--output=other/timings.json")
+    assert (tmp_path / "other" / "timings.json").exists()
+    assert not (bundle.parent / "benchmark.json").exists()
+
+
 def test_lost_phone_is_one_sentence_and_no_file(
     tmp_path: Path, device: FakeDevice
 ) -> None:

@@ -57,6 +57,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         ("build_latency_table", "--space=bits_mobilenet_v2_32", "--output=bits.json"),
         r"blocks of a latency table must have 8-bit .* Received: w2a4",
     ),
+    "a table of another space, to be added to": (
+        ("build_latency_table", "--space=fbnet_32", "--output=other.json"),
+        r"other\.json must be of space='fbnet_32'; give another file\. "
+        r"Received: space='figs_widths_32'",
+    ),
     "milliseconds without a table": (
         (*DNAS, "--max_ms=1"),
         r"latency_table must be given with max_ms; .*build_latency_table.* none",
