@@ -8,12 +8,8 @@ What is in it: `model.tflite`, with labels and the meaning of its tensors inside
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +28,7 @@ from mobilenas_tf.json_io import (
     write_json,
 )
 from mobilenas_tf.provenance import describe_provenance
+from mobilenas_tf.whole_files import replace_folder_when_whole
 
 PARITY_FILE = "parity.json"
 _CARD_TIMING = BenchmarkConfig(repeats=3, runs=20)
@@ -82,7 +79,7 @@ def write_bundle(
         name: tuple(int(size) for size in details["shape"])
         for name, details in named_outputs(load_interpreter(content)).items()
     }
-    with _replaced_folder(run_path / facts.name) as folder:
+    with replace_folder_when_whole(run_path / facts.name) as folder:
         (folder / MODEL_FILE).write_bytes(content)
         (timing,) = benchmark_models([folder / MODEL_FILE], _CARD_TIMING)
         for name, text in (
@@ -104,18 +101,6 @@ def write_bundle(
     _note_parity(run_path / PARITY_FILE, facts)
     model = run_path / facts.name / MODEL_FILE
     return ExportedFile(model, len(content), facts.parity)
-
-
-@contextlib.contextmanager
-def _replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder that takes this one's place once it is filled."""
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        yield temporary
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _note_parity(path: Path, facts: BundleFacts) -> None:
