@@ -15,7 +15,12 @@ from typing import Any
 
 from export.android_guide import android_guide
 from export.benchmark.host import benchmark_models
-from export.bundle_facts import MODEL_FILE, BundleFacts, bundle_name
+from export.bundle_facts import (
+    DECODING_FILE,
+    MODEL_FILE,
+    BundleFacts,
+    bundle_name,
+)
 from export.checksum import CHECKSUM, EXPORT_FILE, checksum
 from export.config import BenchmarkConfig, ExportConfig
 from export.interpreter import load_interpreter, named_outputs
@@ -90,13 +95,15 @@ def write_bundle(
             (folder / name).write_text(text, encoding="utf-8")
         write_json(folder / PARITY_FILE, facts.parity)
         if facts.decoding is not None:
-            write_json(folder / "decoding.json", facts.decoding)
+            write_json(folder / DECODING_FILE, facts.decoding)
         write_architecture(folder / ARCHITECTURE_FILE, facts.architecture)
         made_by = {
             "export": facts.config,
             "data": facts.data_config,
             CHECKSUM: checksum(content),
         }
+        if facts.detections is not None:
+            made_by["detections"] = facts.detections
         write_json(folder / EXPORT_FILE, {**made_by, **provenance})
     _note_parity(run_path / PARITY_FILE, facts)
     model = run_path / facts.name / MODEL_FILE

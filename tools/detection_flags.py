@@ -110,13 +110,10 @@ def detection_from_flags(architecture: Architecture | None = None) -> DetectionS
 
 
 def _check_no_head_flags(name: str) -> None:
-    given = [
-        f"--{field.name}={flags.FLAGS[field.name].value}"
-        for field in dataclasses.fields(HeadConfig)
-        if flags.FLAGS[field.name].present and flags.FLAGS[field.name].value is not None
-    ]
+    given = flag_config.given_values(HeadConfig)
     if given:
+        received = ", ".join(f"--{field}={value}" for field, value in given.items())
         raise ValueError(
             f"architecture must be a classifier for flags of a head; the detector "
-            f"{name} keeps the head that it has. Received: {', '.join(given)}"
+            f"{name} keeps the head that it has. Received: {received}"
         )

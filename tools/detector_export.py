@@ -92,6 +92,7 @@ def export_and_evaluate(
         data_config=data.config,
         parity=parity,
         decoding=boxes.to_json(config) if kind == "raw_detector" else None,
+        detections=dataclasses.asdict(postprocess) if kind == "detector" else None,
     )
     file = write_bundle(run_path, content, facts, command=run_flags.command())
     return file, evaluation, results
