@@ -146,7 +146,7 @@ def check_loss(loss: DetectionLossConfig, score_activation: ScoreActivation) -> 
     """Raises a ValueError if a head's scores are not for the loss."""
     require(
         loss.class_loss != "focal" or score_activation == "sigmoid",
-        "sigmoid for class_loss=focal",
+        "sigmoid for class_loss=focal (hard_negative_mining takes softmax too)",
         "score_activation",
         score_activation,
     )

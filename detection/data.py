@@ -35,6 +35,10 @@ EvaluationSplit = Literal["validation", "test"]
 _CALIBRATION_SEED = 7
 _PREFETCHED_BATCHES = 4
 _SHOWN_PROBLEMS = 5
+_PUT_THERE = (
+    "put its photos where the annotations say (a file_name of coco:DIR is relative to "
+    "the folder of photos, such as DIR/train2017)"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -247,11 +251,14 @@ def load_detection_data(
 
     Raises:
         ValueError: If the data set is missing or unusable, too many annotations are bad
-            or photos corrupt, no object is left to train on, or a batch is larger than
-            the training split or not one for all replicas.
+            or photos corrupt, a split is left without an image or training without an
+            object, or a batch is larger than the training split or not one for all
+            replicas.
     """
     check_batch_size(data_config.batch_size)
     source = _open_source(data_config)
+    for name, scenes in source.scenes_by_split.items():
+        _check_not_empty(scenes, name, source.problems, advice=_PUT_THERE)
     _report_problems(source.problems, data_config.max_bad_annotations)
     scenes_by_split = _split_scenes(source, data_config)
     sizes_px = dict.fromkeys(scenes_by_split, data_config.image_size_px)
@@ -272,6 +279,7 @@ def load_detection_data(
             in_memory=num_bytes <= data_config.in_memory_limit_mib * 2**20,
         )
         skipped += failed
+        _check_not_empty(splits[name].scenes, name, failed, advice="mend its photos")
         if len(skipped) > data_config.max_corrupt_images:
             raise ValueError(
                 "At most max_corrupt_images photos may fail to decode; mend or remove "
@@ -308,6 +316,18 @@ def _open_source(config: DetectionDataConfig) -> SceneSource:
     from detection.digit_scenes import open_digit_scenes
 
     return open_digit_scenes()
+
+
+def _check_not_empty(
+    scenes: Sequence[Scene], split: str, problems: Sequence[str], *, advice: str
+) -> None:
+    """Raises a ValueError, with the first problem, if a split has no image left."""
+    if not scenes:
+        first = f"; the first of its problems: {problems[0]}" if problems else ""
+        raise ValueError(
+            f"The {split} split must have at least one image; {advice}. Received: no "
+            f"image{first}"
+        )
 
 
 def _report_problems(problems: Sequence[str], limit: int) -> None:

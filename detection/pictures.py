@@ -36,6 +36,9 @@ from detection.evaluation_truth import (
 from mobilenas_tf.whole_files import replace_when_whole
 
 CONTACT_SHEET_FILE = "contact_sheet.jpg"
+CELL_PX = 480
+"""Longer side of an image in a sheet."""
+
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 _PAPER, _INK, _MIDDLE_GREY = "#ffffff", "#1b2330", "#8a93a0"
 _LINE_PX, _GAP_PX = 24, 14
@@ -78,7 +81,7 @@ def draw_contact_sheet(
     *,
     min_score: float,
     num_columns: int = 3,
-    cell_px: int = 480,
+    cell_px: int = CELL_PX,
 ) -> Image.Image:
     """Returns images side by side with dashed objects and coloured detections.
 

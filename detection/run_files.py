@@ -9,7 +9,7 @@ from detection.coco_eval import DetectionEvaluation
 from detection.coco_results import write_results
 from detection.data import DetectionData
 from detection.evaluation_document import DOCUMENT_FILE, evaluation_document
-from detection.pictures import CONTACT_SHEET_FILE, write_contact_sheet
+from detection.pictures import CELL_PX, CONTACT_SHEET_FILE, write_contact_sheet
 from mobilenas_tf.json_io import write_json
 
 RESULTS_FILE = "coco_results.json"
@@ -38,7 +38,8 @@ def write_evaluation(
     threshold = evaluation.threshold
     write_contact_sheet(
         folder / CONTACT_SHEET_FILE,
-        {scene.image_id: scene.read_pixels(None) for scene in shown},
+        # At its own size a photo may be larger than is decoded.
+        {scene.image_id: scene.read_pixels(CELL_PX) for scene in shown},
         {
             **truth,
             "images": [image for image in truth["images"] if image["id"] in ids],

@@ -103,8 +103,8 @@ _MEANING = {
     "classifier": "The largest value is the answer; its index is the line of "
     "`labels.txt`, counted from 0.\n",
     "raw_detector": "The values are those of each anchor; `decoding.json` has the "
-    "anchors and how boxes are\ndecoded. MediaPipe does that, and drops boxes that "
-    "overlap.\n",
+    "anchors, how boxes are decoded\nand what is left to do with the scores. MediaPipe "
+    "does that, and drops boxes that overlap.\n",
     "detector": "Boxes are `y_min, x_min, y_max, x_max` in shares of height and width, "
     "the best score\nfirst; classes are lines of `labels.txt`, counted from 0; "
     "`num_detections` of them count.\n",

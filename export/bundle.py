@@ -8,18 +8,19 @@ What is in it: `model.tflite`, with labels and the meaning of its tensors inside
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from export.android_guide import android_guide
 from export.benchmark.host import benchmark_models
-from export.bundle_facts import MODEL_FILE, BundleFacts, bundle_name
+from export.bundle_facts import (
+    DECODING_FILE,
+    MODEL_FILE,
+    BundleFacts,
+    bundle_name,
+)
 from export.checksum import CHECKSUM, EXPORT_FILE, checksum
 from export.config import BenchmarkConfig, ExportConfig
 from export.interpreter import load_interpreter, named_outputs
@@ -32,6 +33,7 @@ from mobilenas_tf.json_io import (
     write_json,
 )
 from mobilenas_tf.provenance import describe_provenance
+from mobilenas_tf.whole_files import replace_folder_when_whole
 
 PARITY_FILE = "parity.json"
 _CARD_TIMING = BenchmarkConfig(repeats=3, runs=20)
@@ -82,7 +84,7 @@ def write_bundle(
         name: tuple(int(size) for size in details["shape"])
         for name, details in named_outputs(load_interpreter(content)).items()
     }
-    with _replaced_folder(run_path / facts.name) as folder:
+    with replace_folder_when_whole(run_path / facts.name) as folder:
         (folder / MODEL_FILE).write_bytes(content)
         (timing,) = benchmark_models([folder / MODEL_FILE], _CARD_TIMING)
         for name, text in (
@@ -93,13 +95,15 @@ def write_bundle(
             (folder / name).write_text(text, encoding="utf-8")
         write_json(folder / PARITY_FILE, facts.parity)
         if facts.decoding is not None:
-            write_json(folder / "decoding.json", facts.decoding)
+            write_json(folder / DECODING_FILE, facts.decoding)
         write_architecture(folder / ARCHITECTURE_FILE, facts.architecture)
         made_by = {
             "export": facts.config,
             "data": facts.data_config,
             CHECKSUM: checksum(content),
         }
+        if facts.detections is not None:
+            made_by["detections"] = facts.detections
         write_json(folder / EXPORT_FILE, {**made_by, **provenance})
     _note_parity(run_path / PARITY_FILE, facts)
     model = run_path / facts.name / MODEL_FILE
@@ -118,18 +122,6 @@ def benchmark_path(model: Path) -> Path:
         run_path / "config.json"
     ).exists()
     return (run_path if is_of_run else model.parent) / "benchmark.json"
-
-
-@contextlib.contextmanager
-def _replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder that takes this one's place once it is filled."""
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        yield temporary
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _note_parity(path: Path, facts: BundleFacts) -> None:

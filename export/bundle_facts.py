@@ -10,6 +10,7 @@ from export.config import ExportConfig
 from mobilenas_tf.spec import Architecture
 
 MODEL_FILE = "model.tflite"
+DECODING_FILE = "decoding.json"
 FileKind = Literal["classifier", "raw_detector", "detector"]
 
 
@@ -26,6 +27,7 @@ class BundleFacts:
         data_config: Where training, calibration and test images are from.
         parity: How good network and file are on the test images, by name.
         decoding: How encoded boxes are decoded.
+        detections: What counts as one inside a file that ends in finished detections.
     """
 
     kind: FileKind
@@ -35,6 +37,7 @@ class BundleFacts:
     data_config: Any
     parity: Mapping[str, Any]
     decoding: Mapping[str, Any] | None = None
+    detections: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:

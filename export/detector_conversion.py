@@ -21,6 +21,14 @@ from export.float_tail import (
 from export.metadata import BoxDecoding, write_detector_metadata
 from mobilenas_tf.detection_spec import ScoreActivation
 
+# What is left to do with the scores of a raw file, by its `score_activation`.
+_SCORES = {
+    "none": "class_scores as they are",
+    "sigmoid": "1 / (1 + exp(-x)) of each of class_logits",
+    "softmax": "the softmax of an anchor's class_logits, of which the first, the "
+    "background's, is then left out",
+}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BoxPostprocess:
@@ -40,10 +48,19 @@ class BoxPostprocess:
     nms_iou_threshold: float
     max_detections: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns what an app needs that decodes raw heads itself."""
+    def to_json(self, config: ExportConfig) -> dict[str, Any]:
+        """Returns what an app needs that decodes raw heads itself.
+
+        Its `score_activation` is what is left to do: none where the file has done it.
+
+        Args:
+            config: How the file was converted.
+        """
         values = dataclasses.asdict(self)
+        if _has_class_scores(config, self):
+            values["score_activation"] = "none"
         return {
+            "score": _SCORES[values["score_activation"]],
             "box": "of an encoding [ty, tx, th, tw] and its anchor: y = ty / "
             "center_scale * height + y_center, h = exp(th / size_scale) * height, and "
             "so x and w; y and x are of the centre",
@@ -113,6 +130,11 @@ def _tail(config: ExportConfig, boxes: BoxPostprocess) -> Tail:
             content,
             **{f.name: getattr(boxes, f.name) for f in dataclasses.fields(boxes)},
         )
-    if boxes.score_activation == "softmax":
+    if _has_class_scores(config, boxes):
         return append_class_scores
     return lambda content: content
+
+
+def _has_class_scores(config: ExportConfig, boxes: BoxPostprocess) -> bool:
+    """Returns whether a raw file gives scores ready to be used, in place of logits."""
+    return boxes.score_activation == "softmax" and config.tensor_type != "int8"

@@ -47,6 +47,11 @@ def model_card(
         f"on {describe_device(timing.device)}",
         "peak memory": memory,
     }
+    if facts.detections is not None:
+        file["detections"] = ", ".join(
+            f"{name.replace('_', ' ')} {value:g}"
+            for name, value in facts.detections.items()
+        )
     return "\n".join(
         [
             f"# {facts.architecture.name}, {facts.name}\n",

@@ -1,6 +1,6 @@
-"""Files that are whole or not there, whatever ends the process or the machine.
+"""Files and folders that are whole or not there, whatever ends process or machine.
 
-A file is written under a temporary name, flushed to the disk and then renamed. What
+They are written under a temporary name, flushed to the disk and then renamed. What
 stands in files is left to their modules.
 """
 
@@ -11,7 +11,8 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,7 +35,7 @@ def replace_when_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{secrets.token_hex(_TOKEN_BYTES)}.{target.name}"
+    temporary = _temporary_path(target)
     try:
         with _named_in_errors(target, instead_of=temporary):
             yield temporary
@@ -45,6 +46,51 @@ def replace_when_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replace_folder_when_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives an empty folder to fill, and renames it to `path` afterwards.
+
+    After an error in the block it is removed and what stood at `path` stays. An older
+    folder is set aside before the new one takes its place, and removed after that. What
+    a killed process leaves, half-filled or set aside, is cleared away at the next call
+    for the same path; an older folder that nothing took the place of is put back then.
+
+    Raises:
+        OSError: If the folder cannot be made or renamed.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f".{target.name}.old"
+    _settle(target, aside)
+    for leftover in _leftovers(target.parent.iterdir()):
+        if leftover.name[2 * _TOKEN_BYTES + 2 :] == target.name:
+            _remove(leftover)
+    temporary = _temporary_path(target)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for written in (*temporary.rglob("*"), temporary):
+            sync(written)
+        if target.exists():
+            os.replace(target, aside)
+        os.replace(temporary, target)
+        sync(target.parent)
+    finally:
+        _settle(target, aside)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _settle(target: Path, aside: Path) -> None:
+    """Removes what was set aside, or puts it back if nothing took its place."""
+    if not target.exists() and aside.exists():
+        os.replace(aside, target)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _temporary_path(target: Path) -> Path:
+    return target.parent / f".{secrets.token_hex(_TOKEN_BYTES)}.{target.name}"
+
+
 def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a file whole, or not at all."""
     with replace_when_whole(path) as temporary:
@@ -52,10 +98,20 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files that killed processes have left under a folder."""
-    for path in folder.rglob(".*"):
-        if _LEFTOVER.match(path.name):
-            path.unlink()
+    """Removes what killed processes have left unfinished under a folder."""
+    for path in _leftovers(folder.rglob(".*")):
+        _remove(path)
+
+
+def _leftovers(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if _LEFTOVER.match(path.name)]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)  # it may have stood in a folder that is gone
 
 
 def sync(path: Path) -> None:

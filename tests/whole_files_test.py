@@ -12,6 +12,7 @@ import pytest
 from mobilenas_tf.whole_files import (
     append_line,
     remove_leftovers,
+    replace_folder_when_whole,
     replace_when_whole,
     write_bytes_atomically,
 )
@@ -108,3 +109,91 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
         with replace_when_whole(tmp_path / "a.bin"):
             (tmp_path / "absent").read_bytes()
     assert error.value.filename == str(tmp_path / "absent")
+
+
+def _write_folder(path: Path, text: str) -> None:
+    with replace_folder_when_whole(path) as folder:
+        (folder / "a.txt").write_text(text)
+
+
+def _kill_in_replacement(path: Path, call: str) -> None:
+    """Replaces a folder in a process that is killed on the way.
+
+    Args:
+        path: Of the folder.
+        call: Where: `write 0` when it is half filled, `replace 1` or `replace 2` before
+            the first or second renaming, `remove 0` before the old one is removed.
+    """
+    program = (
+        "import os, shutil, signal, sys\n"
+        "from mobilenas_tf.whole_files import replace_folder_when_whole\n"
+        "def die():\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "name, left = sys.argv[2], [int(sys.argv[3])]\n"
+        "replace = os.replace\n"
+        "def counted(*names):\n"
+        "    left[0] -= 1\n"
+        "    replace(*names) if left[0] else die()\n"
+        "if name == 'replace':\n"
+        "    os.replace = counted\n"
+        "with replace_folder_when_whole(sys.argv[1]) as folder:\n"
+        "    (folder / 'a.txt').write_text('new')\n"
+        "    if name == 'write':\n"
+        "        die()\n"
+        "    if name == 'remove':\n"
+        "        shutil.rmtree = lambda *_, **__: die()\n"
+    )
+    command = [sys.executable, "-c", program, str(path), *call.split()]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("call", "stands"),
+    [
+        ("write 0", "old"),
+        ("replace 1", "old"),
+        ("replace 2", None),  # for as long as nothing else is exported there
+        ("remove 0", "new"),
+    ],
+)
+def test_a_folder_outlives_a_kill_of_what_replaces_it(
+    tmp_path: Path, call: str, stands: str | None
+) -> None:
+    path = tmp_path / "bundle"
+    _write_folder(path, "old")
+    (tmp_path / "other").mkdir()
+    _kill_in_replacement(path, call)
+    text = (path / "a.txt").read_text() if path.exists() else None
+    assert text == stands
+    # What is whole is kept: an error in the next attempt leaves it.
+    with pytest.raises(ValueError, match="theirs"):
+        with replace_folder_when_whole(path):
+            raise ValueError("theirs")
+    assert (path / "a.txt").read_text() == (stands or "old")
+    assert sorted(os.listdir(tmp_path)) == ["bundle", "other"]
+    _write_folder(path, "newest")
+    assert (path / "a.txt").read_text() == "newest"
+    assert sorted(os.listdir(tmp_path)) == ["bundle", "other"]
+
+
+def test_a_half_filled_folder_is_a_leftover_too(tmp_path: Path) -> None:
+    _kill_in_replacement(tmp_path / "sub" / "bundle", "write 0")
+    (leftover,) = (tmp_path / "sub").iterdir()
+    (leftover / ".0123456789abcdef.a.txt").touch()
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path / "sub") == []
+
+
+def test_the_leftovers_of_other_folders_are_not_touched(tmp_path: Path) -> None:
+    with replace_folder_when_whole(tmp_path / "x.b"):
+        _write_folder(tmp_path / "b", "mine")
+    assert sorted(os.listdir(tmp_path)) == ["b", "x.b"]
+
+
+def test_folders_get_the_usual_permissions(tmp_path: Path) -> None:
+    umask = os.umask(0o027)
+    try:
+        _write_folder(tmp_path / "bundle", "abc")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "bundle").stat().st_mode) == 0o750

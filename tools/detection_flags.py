@@ -16,6 +16,7 @@ from detection.config import (
     SceneAugmentationConfig,
     check_loss,
 )
+from mobilenas_tf.spec import Architecture, Head
 from mobilenas_tf.training.config import (
     OptimizerConfig,
     TrainingConfig,
@@ -39,16 +40,24 @@ class DetectionSettings:
     optimizer: OptimizerConfig = OptimizerConfig()
 
     def run_config(
-        self, data: DetectionDataConfig, augmentation: SceneAugmentationConfig
+        self,
+        data: DetectionDataConfig,
+        augmentation: SceneAugmentationConfig,
+        *,
+        makes_head: bool = True,
     ) -> dict[str, Any]:
         """Returns what decides a run's results.
 
         Args:
             data: Which images.
             augmentation: As it is applied, `auto` resolved for these images.
+            makes_head: Whether the head is made by these settings; a detector that was
+                found has its own.
         """
         parts = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if makes_head or field.name != "head"
         }
         return parts | {"data": data, "augmentation": augmentation}
 
@@ -69,8 +78,12 @@ def define_detection(
         )
 
 
-def detection_from_flags() -> DetectionSettings:
+def detection_from_flags(architecture: Architecture | None = None) -> DetectionSettings:
     """Returns what the flags say.
+
+    Args:
+        architecture: What is trained, if it is there already: a detector keeps its
+            head, so that flags of heads are refused and the loss is checked against it.
 
     Raises:
         ValueError: If values are not allowed or do not go together.
@@ -88,5 +101,19 @@ def detection_from_flags() -> DetectionSettings:
         ),
     )
     check_warmup(settings.optimizer, settings.training)
-    check_loss(settings.loss, settings.head.score_activation)
+    score_activation = settings.head.score_activation
+    if architecture is not None and not isinstance(architecture.head, Head):
+        _check_no_head_flags(architecture.name)
+        score_activation = architecture.head.score_activation
+    check_loss(settings.loss, score_activation)
     return settings
+
+
+def _check_no_head_flags(name: str) -> None:
+    given = flag_config.given_values(HeadConfig)
+    if given:
+        received = ", ".join(f"--{field}={value}" for field, value in given.items())
+        raise ValueError(
+            f"architecture must be a classifier for flags of a head; the detector "
+            f"{name} keeps the head that it has. Received: {received}"
+        )

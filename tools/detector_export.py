@@ -91,7 +91,8 @@ def export_and_evaluate(
         tuple(data.class_names),
         data_config=data.config,
         parity=parity,
-        decoding=boxes.to_json() if kind == "raw_detector" else None,
+        decoding=boxes.to_json(config) if kind == "raw_detector" else None,
+        detections=dataclasses.asdict(postprocess) if kind == "detector" else None,
     )
     file = write_bundle(run_path, content, facts, command=run_flags.command())
     return file, evaluation, results

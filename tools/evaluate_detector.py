@@ -4,6 +4,9 @@ Example:
   python -m tools.evaluate_detector --model=runs/detector --dataset=digit_scenes
   python -m tools.evaluate_detector --model=runs/detector/int8_uint8/model.tflite \
       --dataset=digit_scenes --output=runs/detector/int8
+
+What counts as a detection is as in the run, or beside the file, unless flags say
+otherwise.
 """
 
 from __future__ import annotations
@@ -14,16 +17,14 @@ from absl import flags
 
 from detection.config import (
     DetectionDataConfig,
-    PostprocessConfig,
     SceneAugmentationConfig,
 )
-from tools import flag_config, run_flags
+from tools import flag_config, postprocess_flags, run_flags
 
 
 def main() -> None:
     """Evaluates what the flags describe."""
     model = Path(flags.FLAGS.model)
-    postprocess = flag_config.config_from_flags(PostprocessConfig)
     flag_config.import_tensorflow()
     from detection.data import load_detection_data
     from detection.heads import check_classes, detector_head
@@ -41,6 +42,12 @@ def main() -> None:
         if is_file
         else None
     )
+    if outputs_of is None:
+        postprocess = postprocess_flags.postprocess_of_run(model)
+    else:
+        if outputs_of.kind == "detections":
+            postprocess_flags.check_none_given("for a file with finished detections")
+        postprocess = postprocess_flags.postprocess_of_file(model)
     detector = open_architecture(folder)
     detector_head(detector)
     data = load_detection_data(
@@ -91,7 +98,7 @@ flags.DEFINE_string(
     "by default none.",
 )
 flag_config.define_flags(DetectionDataConfig, leave_out=("image_size_px",))
-flag_config.define_flags(PostprocessConfig)
+postprocess_flags.define_postprocess()
 run_flags.define_json()
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
 Example:
   python -m tools.export_tflite --run=runs/train --dataset=digits --quantization=int8
-  python -m tools.export_tflite --run=runs/detector --postprocess
+  python -m tools.export_tflite --run=runs/detector --postprocess --score_threshold=0.3
 
 The bundle is a folder in the run's: the file with its metadata inside, labels.txt,
 model_card.md, ANDROID.md and parity.json. A detector is exported and evaluated with the
-data that it was trained on, unless --dataset or --data_dir say otherwise.
+data that it was trained on, unless --dataset or --data_dir say otherwise; so it is with
+what counts as a detection, where the file ends in finished ones (--postprocess).
 """
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TypeVar
 
 from absl import flags
 
@@ -25,16 +25,16 @@ from detection.config import (
 )
 from export.config import ExportConfig, QatConfig
 from mobilenas_tf.architecture_source import open_architecture
-from mobilenas_tf.json_io import from_plain, read_object
+from mobilenas_tf.options import require
 from mobilenas_tf.spec import Architecture, Head
 from mobilenas_tf.training.config import (
     AugmentationConfig,
     DataConfig,
     TrainingConfig,
 )
-from tools import flag_config, run_flags
+from tools import flag_config, postprocess_flags, run_flags
+from tools.recorded import trained_with
 
-Config = TypeVar("Config")
 QAT = "qat_"
 
 
@@ -44,12 +44,31 @@ def main() -> None:
     config = flag_config.config_from_flags(ExportConfig)
     qat_config = flag_config.config_from_flags(QatConfig, prefix=QAT)
     architecture = open_architecture(run_path)
+    is_classifier = isinstance(architecture.head, Head)
+    if is_classifier:
+        postprocess_flags.check_none_given("for a classifier")
+    else:
+        _check_flags_of_detectors(config)
 
     flag_config.import_tensorflow()
-    if isinstance(architecture.head, Head):
+    if is_classifier:
         _export_classifier(run_path, config, qat_config, architecture)
     else:
         _export_detector(run_path, config, qat_config)
+
+
+def _check_flags_of_detectors(config: ExportConfig) -> None:
+    count = flags.FLAGS.max_parity_images
+    require(
+        count is None,
+        "left out for a detector, which all test images judge",
+        "max_parity_images",
+        count,
+    )
+    if not config.postprocess:
+        postprocess_flags.check_none_given(
+            "without --postprocess: only finished detections are chosen by the file"
+        )
 
 
 def _export_classifier(
@@ -69,9 +88,9 @@ def _export_classifier(
         flag_config.config_from_flags(
             DataConfig, image_size_px=architecture.image_size_px
         ),
-        _trained_with(run_path, "augmentation", AugmentationConfig()),
+        trained_with(run_path, "augmentation", AugmentationConfig()),
     )
-    training = _trained_with(run_path, "training", TrainingConfig())
+    training = trained_with(run_path, "training", TrainingConfig())
     exported = export_classifier(
         run_path,
         data,
@@ -112,6 +131,7 @@ def _export_detector(
     from tools.detector_export import export_and_evaluate
     from tools.fine_tuning import fine_tuned_file
 
+    postprocess = postprocess_flags.postprocess_of_run(run_path)
     given = {
         name: flags.FLAGS[name].value
         for name in ("dataset", "data_dir")
@@ -119,12 +139,11 @@ def _export_detector(
     }
     data = load_detection_data(
         dataclasses.replace(
-            _trained_with(run_path, "data", DetectionDataConfig()), **given
+            trained_with(run_path, "data", DetectionDataConfig()), **given
         ),
-        _trained_with(run_path, "augmentation", SceneAugmentationConfig()),
+        trained_with(run_path, "augmentation", SceneAugmentationConfig()),
     )
-    postprocess = _trained_with(run_path, "postprocess", PostprocessConfig())
-    loss = _trained_with(run_path, "loss", DetectionLossConfig())
+    loss = trained_with(run_path, "loss", DetectionLossConfig())
     detector, network = load_network(run_path)
     trained, _ = evaluate_network(network, detector, data, postprocess)
     file, _, _ = export_and_evaluate(
@@ -138,7 +157,9 @@ def _export_detector(
         ),
     )
     parity = file.parity
-    if config.is_int8:
+    # With other thresholds the file's mAP is not to be compared with the network's.
+    is_as_trained = not flag_config.given_values(PostprocessConfig)
+    if config.is_int8 and is_as_trained:
         update_summary(run_path, int8_ap=parity["tflite_ap"], file_bytes=file.num_bytes)
     write_report(run_path)
     run_flags.finish(
@@ -148,22 +169,16 @@ def _export_detector(
     )
 
 
-def _trained_with(run_path: Path, part: str, default: Config) -> Config:
-    """Returns a part of what a run was trained with; the default if it does not say."""
-    path = run_path / "config.json"
-    trained = read_object(path) if path.exists() else {}
-    if part not in trained:
-        return default
-    return from_plain(type(default), trained[part], f"{path}/{part}")
-
-
 flags.DEFINE_string("run", None, "Folder of a finished training.", required=True)
 flags.DEFINE_integer(
-    "max_parity_images", None, "Test images for the comparison; by default all."
+    "max_parity_images",
+    None,
+    "Classifiers: test images for the comparison; by default all.",
 )
 flag_config.define_flags(ExportConfig)
 flag_config.define_flags(DataConfig, leave_out=("image_size_px",))
 flag_config.define_flags(QatConfig, prefix=QAT)
+postprocess_flags.define_postprocess()
 run_flags.define_json()
 
 if __name__ == "__main__":

@@ -114,6 +114,40 @@ def define_flags(
             )
 
 
+def define_changes(
+    config_class: type[Any], *, flag_values: flags.FlagValues = flags.FLAGS
+) -> None:
+    """Defines flags that change fields of a config that stands in a file.
+
+    They have no defaults; `given_values` has those that were given.
+
+    Args:
+        config_class: As of `define_flags`.
+        flag_values: Where the flags are defined.
+    """
+    annotations = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        flag = _make_flag(
+            field.name,
+            annotations[field.name] | None,
+            None,
+            f"{field.metadata['help']} By default what is recorded.",
+            f"{config_class.__name__}.{field.name}",
+        )
+        flags.DEFINE_flag(flag, flag_values)
+
+
+def given_values(
+    config_class: type[Any], flag_values: flags.FlagValues = flags.FLAGS
+) -> dict[str, Any]:
+    """Returns the values of those fields whose flags were given, by name."""
+    return {
+        field.name: flag_values[field.name].value
+        for field in dataclasses.fields(config_class)
+        if flag_values[field.name].present and flag_values[field.name].value is not None
+    }
+
+
 def config_from_flags(
     config_class: type[ConfigT],
     flag_values: flags.FlagValues = flags.FLAGS,

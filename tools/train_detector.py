@@ -16,6 +16,7 @@ from absl import flags
 
 from detection.config import DetectionDataConfig
 from mobilenas_tf.architecture_source import open_architecture
+from mobilenas_tf.spec import Head
 from mobilenas_tf.training.config import TrainingConfig
 from mobilenas_tf.training.recipe import OF_CLASSIFIERS
 from tools import distribution_flags, flag_config, network_flags, run_flags
@@ -38,7 +39,7 @@ def main() -> None:
         DetectionDataConfig,
         image_size_px=flags.FLAGS.image_size_px or backbone.image_size_px,
     )
-    settings = detection_from_flags()
+    settings = detection_from_flags(backbone)
 
     flag_config.import_tensorflow()
     distribution_flags.start()
@@ -65,7 +66,11 @@ def main() -> None:
             "tool": "train_detector",
             "architecture": detector,
             "init_weights": flags.FLAGS.init_weights,
-            **settings.run_config(data_config, data.augmentation),
+            **settings.run_config(
+                data_config,
+                data.augmentation,
+                makes_head=isinstance(backbone.head, Head),
+            ),
         },
         command=run_flags.command(),
     )

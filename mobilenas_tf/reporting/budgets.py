@@ -16,12 +16,17 @@ from mobilenas_tf.reporting.number_format import format_value, is_number
 from mobilenas_tf.reporting.run_data import Run, SearchResult
 from mobilenas_tf.reporting.tables import data_table
 
-_ACCURACY = "inherited_validation_accuracy"
-_CAVEAT = (
-    "The accuracies are those of weights inherited from the supernet, which were never "
-    "trained at the final widths. They rank the networks and are no results: train a "
-    "network to know what it can do."
-)
+_ACCURACY, _PRECISION = "inherited_validation_accuracy", "inherited_validation_ap"
+_TITLES = {
+    _ACCURACY: "Inherited validation accuracy over cost",
+    _PRECISION: "Inherited validation mAP over cost",
+}
+_CAVEATS = {
+    name: f"The {figures} are those of weights inherited from the supernet, which were "
+    "never trained at the final widths. They rank the networks and are no results: "
+    "train a network to know what it can do."
+    for name, figures in ((_ACCURACY, "accuracies"), (_PRECISION, "mAPs"))
+}
 _WIDTH_SCALE = (
     "The width scale is the factor on all expected widths that met the budget: near 1 "
     "the search did, far from 1 it was too short."
@@ -43,13 +48,14 @@ def budget_section(run: Run) -> str:
     metric = found[0][1].metric
     rows = [_row(result, folder) for folder, result in found]
     sentence = f"One search found {len(rows)} networks, each for a budget of its own. "
+    quality = _judged_by(rows)
     table = data_table(
-        (f"budget_{metric}", "macs", "params", _ACCURACY, "width_scale", "folder"),
+        (f"budget_{metric}", "macs", "params", quality, "width_scale", "folder"),
         rows,
         highlighted=0 if run.search is not None else None,
     )
     return (
-        element("p", None, sentence + _CAVEAT)
+        element("p", None, sentence + _CAVEATS[quality])
         + front_scatter(rows, metric=metric)
         + element("div", {"class": "panel"}, table)
         + element("p", None, _WIDTH_SCALE)
@@ -63,23 +69,31 @@ def _row(result: SearchResult, folder: str) -> dict[str, Any]:
         "params": result.cost.params,
         **({"ms": result.latency_ms} if result.metric == "ms" else {}),
         _ACCURACY: result.inherited_validation_accuracy,
+        _PRECISION: result.inherited_validation_ap,
         "width_scale": result.width_scale,
         "folder": folder,
     }
 
 
+def _judged_by(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns what the networks are judged by: mAP if some have one."""
+    is_detection = any(is_number(row.get(_PRECISION)) for row in rows)
+    return _PRECISION if is_detection else _ACCURACY
+
+
 def front_scatter(rows: Sequence[Mapping[str, Any]], *, metric: str) -> str:
-    """Returns accuracy over cost, with the Pareto front joined.
+    """Returns accuracy, of detectors mAP, over cost, with the Pareto front joined.
 
     Args:
-        rows: With `budget_<metric>`, `<metric>` and `inherited_validation_accuracy`;
-            those without an accuracy are left out.
+        rows: With `budget_<metric>`, `<metric>` and `inherited_validation_accuracy` or
+            `inherited_validation_ap`; those without either are left out.
         metric: What the budget counts.
     """
-    complete = [row for row in rows if is_number(row[_ACCURACY])]
+    quality = _judged_by(rows)
+    complete = [row for row in rows if is_number(row.get(quality))]
     if len(complete) < 2:
         return ""
-    points = [(row[metric], row[_ACCURACY]) for row in complete]
+    points = [(row[metric], row[quality]) for row in complete]
     front = pareto_front(points)
     networks = [
         ScatterNetwork(
@@ -95,11 +109,12 @@ def front_scatter(rows: Sequence[Mapping[str, Any]], *, metric: str) -> str:
     if len(front) < len(networks):
         legend += legend_entry("disc hollow", "dominated")
     return draw_scatter(
-        "Inherited validation accuracy over cost",
+        _TITLES[quality],
         networks,
         metric=metric,
         legend=legend,
         line=[points[index] for index in front],
+        quantity=quality,
     )
 
 

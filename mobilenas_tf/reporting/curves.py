@@ -92,8 +92,11 @@ def training_charts(run: Run) -> str:
 
 
 def _quality_charts(phases: Mapping[str, Rows]) -> list[str]:
-    """Draws accuracy and loss; a phase has one colour, its training images dashes."""
-    accuracies, losses = [], []
+    """Draws accuracy or mAP, and loss; a phase has one colour.
+
+    Of accuracies those of training images are dashed, of mAPs those at IoU 0.50.
+    """
+    accuracies, precisions, losses = [], [], []
     for index, (phase, rows) in enumerate(phases.items()):
         color = f"c{index % 6 + 1}"
         validation = metric_points(rows, "validation_accuracy")
@@ -103,9 +106,17 @@ def _quality_charts(phases: Mapping[str, Rows]) -> list[str]:
             Series(f"{name}validation", validation, color),
             Series(f"{name}training", training, color, is_dashed=True),
         ]
+        mean, at_half = (
+            metric_points(rows, key) for key in ("validation_ap", "validation_ap50")
+        )
+        precisions += [
+            Series(f"{name}IoU 0.50 to 0.95", mean, color),
+            Series(f"{name}IoU 0.50", at_half, color, is_dashed=True),
+        ]
         losses.append(Series(f"{name}training", metric_points(rows, "loss"), color))
     return [
         line_chart("Accuracy", accuracies, quantity="accuracy"),
+        line_chart("Validation mAP", precisions, quantity="ap"),
         line_chart("Loss", losses, quantity="loss"),
     ]
 

@@ -148,6 +148,7 @@ class Search(TypedDict):
     budget: float
     probabilities: NotRequired[Mapping[str, Mapping[str, float]]]
     inherited_validation_accuracy: NotRequired[float | None]
+    inherited_validation_ap: NotRequired[float | None]
     width_scale: NotRequired[float | None]
     derived_cost: NotRequired[Costs]
 

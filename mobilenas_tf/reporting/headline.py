@@ -10,6 +10,11 @@ from mobilenas_tf.costs.network import network_cost
 from mobilenas_tf.reporting.number_format import format_value, is_number
 from mobilenas_tf.reporting.run_data import SEARCH_PHASE, Run, metric_points
 
+_VALIDATED = {
+    "validation_accuracy": "validation accuracy",
+    "validation_ap": "validation mAP",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Card:
@@ -24,12 +29,12 @@ def headline_cards(run: Run) -> tuple[Card, ...]:
     """Returns the run's main figures, as far as they are known.
 
     The first row of the summary is the run's own network. Without a summary the
-    costs come from the architecture and the accuracy from the last validation.
+    costs come from the architecture and the accuracy, of a detector the mAP, from the
+    last validation.
     """
     row = _own_row(run)
     cards = [
-        _accuracy_card(run, row),
-        _detection_card(run),
+        _detection_card(run) or _accuracy_card(run, row),
         _cost_card(run, row, "macs", "multiply-adds"),
         _cost_card(run, row, "params", "parameters"),
         _int8_card(row),
@@ -51,10 +56,10 @@ def _accuracy_card(run: Run, row: Mapping[str, Any]) -> Card | None:
         run.metrics, key=lambda phase: (phase == SEARCH_PHASE, phase != "train")
     )
     for phase in by_interest:
-        if points := metric_points(run.metrics[phase], "validation_accuracy"):
-            text = format_value("accuracy", points[-1][1])
-            note = "of the supernet" if phase == SEARCH_PHASE else f"last of {phase}"
-            return Card("validation accuracy", text, note)
+        note = "of the supernet" if phase == SEARCH_PHASE else f"last of {phase}"
+        for key, label in _VALIDATED.items():
+            if points := metric_points(run.metrics[phase], key):
+                return Card(label, format_value(key, points[-1][1]), note)
     return None
 
 

@@ -63,6 +63,7 @@ _HEADINGS = {
     "budget_macs": "budget",
     "budget_params": "budget",
     "file_bytes": "file size",
+    "inherited_validation_ap": "inherited validation mAP",
     "large_ap": "AP large",
     "macs": "MACs",
     "medium_ap": "AP medium",

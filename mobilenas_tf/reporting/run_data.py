@@ -27,9 +27,9 @@ class SearchResult:
 
     `budget` counts what `metric` names: `macs`, `params` or `ms`. `widths` are
     channels, `probabilities` the statistics of the gates, both by width path. The
-    validation accuracy is that of the found network with the weights that it inherited,
-    `width_scale` the factor on expected widths at which it met its budget, `latency_ms`
-    what it takes by the table of a budget in milliseconds.
+    validation accuracy, of a detector the mAP, is that of the found network with the
+    weights that it inherited, `width_scale` the factor on expected widths at which it
+    met its budget, `latency_ms` what it takes by the table of a budget in milliseconds.
     """
 
     supernet: Architecture
@@ -38,6 +38,7 @@ class SearchResult:
     budget: float
     probabilities: Mapping[str, Mapping[str, float]]
     inherited_validation_accuracy: float | None = None
+    inherited_validation_ap: float | None = None
     width_scale: float | None = None
     latency_ms: float | None = None
 
@@ -131,6 +132,7 @@ def _search_result(document: Search) -> SearchResult:
         document["budget"],
         document.get("probabilities", {}),
         document.get("inherited_validation_accuracy"),
+        document.get("inherited_validation_ap"),
         document.get("width_scale"),
         document.get("derived_cost", {}).get("ms"),
     )

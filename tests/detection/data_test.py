@@ -248,6 +248,41 @@ def test_corrupt_photos_are_skipped_up_to_a_limit(
         load(root, max_corrupt_images=0, **options)
 
 
+@pytest.mark.parametrize("empty", ["train", "validation", "test"])
+def test_a_split_without_a_photo_is_an_error_that_says_which(tmp_path, empty):
+    stored = {"train": "train2017", "validation": "val2017", "test": "test2017"}
+    for split, name in stored.items():
+        rows = [image_row(image_id) for image_id in range(1, 5)]
+        write_split(tmp_path, name, rows, [box_row(1, [1, 1, 5, 5])])
+        if split == empty:
+            for row in rows:
+                photo = tmp_path / name / row["file_name"]
+                photo.rename(tmp_path / row["file_name"])
+    words = f"The {empty} split must.*a file_name .* is relative.*0001.png is missing"
+    with pytest.raises(ValueError, match=words):
+        load(tmp_path, batch_size=2)
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_a_split_of_corrupt_photos_is_an_error_that_says_which(tmp_path, name):
+    for stored in ("train", "val", "test"):
+        rows = [image_row(image_id) for image_id in range(1, 5)]
+        write_split(tmp_path, stored, rows, [box_row(1, [1, 1, 5, 5])])
+    for photo in (tmp_path / name).iterdir():
+        photo.write_bytes(b"this is no photo")
+    split = {"val": "validation"}.get(name, name)
+    words = f"The {split} split must.*mend its photos.*0001.png: .*cannot be decoded"
+    with pytest.raises(ValueError, match=words):
+        load(tmp_path, batch_size=2)
+
+
+def test_annotations_without_an_image_are_an_error(tmp_path):
+    write_split(tmp_path, "train", [], [])
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ValueError, match="The train split must.*Received: no image"):
+        load(tmp_path, batch_size=2)
+
+
 def test_bad_annotations_are_one_warning_up_to_a_limit(tmp_path, monkeypatch):
     rows = [image_row(image_id) for image_id in range(1, 9)]
     boxes = [box_row(row["id"], [1, 1, 5, 5]) for row in rows]

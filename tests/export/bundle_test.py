@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,15 @@ def test_another_export_replaces_its_own_bundle_only(
         "float32": {"num_images": 4},
         "int8_uint8": FACTS.parity,
     }
+
+
+def test_others_may_open_a_bundle(tmp_path: Path, float_file: bytes) -> None:
+    umask = os.umask(0o022)
+    try:
+        folder = write_bundle(tmp_path, float_file, FACTS, command=[]).path.parent
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
 def test_a_damaged_file_leaves_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mobilenas_tf.costs.network import network_cost
+from mobilenas_tf.json_io import read_object, write_json
 from mobilenas_tf.reporting.budgets import budget_section, front_scatter, pareto_front
 from mobilenas_tf.reporting.number_format import format_value
 from mobilenas_tf.reporting.run_data import Run, read_run
@@ -147,3 +148,24 @@ def test_unfinished_search_shows_its_snapshots(shrinking_run_path: Path) -> None
 
 def test_search_for_one_budget_has_no_such_section(run_path: Path) -> None:
     assert budget_section(read_run(run_path)) == ""
+
+
+def _judge_by_precision(run_path: Path) -> None:
+    """Makes the searches in a run folder those of detectors."""
+    for file in run_path.rglob("search.json"):
+        document = read_object(file)
+        accuracy = document.pop("inherited_validation_accuracy")
+        write_json(file, document | {"inherited_validation_ap": accuracy / 2})
+
+
+def test_detectors_are_compared_by_their_inherited_precision(
+    shrinking_run_path: Path,
+) -> None:
+    _judge_by_precision(shrinking_run_path)
+    section = budget_section(read_run(shrinking_run_path))
+    heading, *lines = _table(section)
+    assert heading[3] == "inherited validation mAP"
+    assert [line[3] for line in lines] == ["0.250", "0.125", "0.375"]
+    assert "Inherited validation mAP over cost" in section
+    assert "The mAPs are those of weights inherited" in section
+    assert "ccurac" not in section

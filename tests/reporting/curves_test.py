@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from mobilenas_tf.costs.network import network_cost
-from mobilenas_tf.reporting.curves import search_charts
+from mobilenas_tf.reporting.curves import search_charts, training_charts
 from mobilenas_tf.reporting.number_format import format_value
 from mobilenas_tf.reporting.run_data import Run, read_run
 
@@ -84,3 +85,19 @@ def test_cuts_are_told_with_their_epochs_and_what_was_left(
 
 def test_search_without_cuts_tells_of_none(run_path: Path) -> None:
     assert "Live shrinking" not in search_charts(read_run(run_path))
+
+
+def test_a_detector_s_validation_is_drawn_as_mean_precision(tmp_path: Path) -> None:
+    rows = [
+        {"phase": "train", "step": step, "validation_ap": ap, "validation_ap50": 2 * ap}
+        for step, ap in ((10, 0.125), (20, 0.25))
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    page = ET.fromstring(f"<main>{training_charts(read_run(tmp_path))}</main>")
+    figures = {str(figure.findtext(".//b")): figure for figure in page.iter("figure")}
+    assert list(figures) == ["Validation mAP"]
+    assert _legend(figures["Validation mAP"]) == [
+        "train, IoU 0.50 to 0.95 0.250",
+        "train, IoU 0.50 0.500",
+    ]

@@ -183,6 +183,13 @@ def test_headline_of_a_search_speaks_of_the_supernet(tmp_path: Path) -> None:
     assert (card.figure, card.note) == ("50.00 %", "of the supernet")
 
 
+def test_headline_of_a_detector_s_search_has_its_mean_precision(tmp_path: Path) -> None:
+    row = {"phase": "search", "step": 1, "validation_ap": 0.25}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    (card,) = headline_cards(read_run(tmp_path))
+    assert (card.label, card.figure) == ("validation mAP", "0.250")
+
+
 def test_configuration_is_shown_verbatim(run_path: Path) -> None:
     config = {"search": {"max_macs": 1234567, "kernels": [3, 5]}, "seed": None}
     write_json(run_path / "config.json", config)

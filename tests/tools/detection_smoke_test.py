@@ -5,6 +5,7 @@ What a detector learns is the matter of the evidence scripts.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ DATA = ("--dataset=coco:photos", "--json")
 SIZES = ("--image_size_px=64", "--batch_size=4", "--validation_fraction=0.25")
 TRAINING = ("--epochs=1", "--batch_norm_momentum=0.9")
 MAX_MACS = 4_000_000
+MAX_DETECTIONS = 40
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,7 @@ def search(root: Path) -> Answer:
 @pytest.fixture(scope="module")
 def train(root: Path, search: Answer) -> Answer:
     source = ("--architecture=search", "--init_weights=search", "--workdir=train")
+    source += (f"--max_detections={MAX_DETECTIONS}",)
     return run_binary(root, "train_detector", *DATA, *SIZES, *TRAINING, *source)
 
 
@@ -60,11 +63,11 @@ def export(root: Path, train: Answer) -> Any:
     return run_binary(root, "export_tflite", "--run=train", "--json").result
 
 
-def _evaluate(root: Path, model: str) -> Any:
+def _evaluate(root: Path, model: str, *others: str) -> Any:
     # Equal scores, which an untrained network has, fall as the threads share them out.
     arguments = (f"--model={model}", "--num_threads=1", "--batch_size=4")
     arguments += ("--validation_fraction=0.25",)
-    return run_binary(root, "evaluate_detector", *DATA, *arguments).result
+    return run_binary(root, "evaluate_detector", *DATA, *arguments, *others).result
 
 
 def test_the_search_keeps_the_whole_detector_to_its_budget(search: Answer, root: Path):
@@ -119,3 +122,34 @@ def test_a_file_that_finishes_its_boxes_finds_as_much(export: Any, root: Path):
     assert _evaluate(root, finished["model"])["ap"] == pytest.approx(
         finished["tflite_ap"]
     )
+
+
+def _detections_of_an_image(root: Path, model: str, *flags: str) -> int:
+    """Returns the most detections that evaluating a model finds in an image."""
+    _evaluate(root, model, "--output=out", *flags)
+    results = read_json(root / "out" / "coco_results.json")
+    return max(Counter(result["image_id"] for result in results).values())
+
+
+def test_what_counts_as_a_detection_is_as_in_the_run_unless_flags_say_otherwise(
+    export: Any, root: Path
+):
+    # A network that has hardly learnt finds something everywhere.
+    for model in ("train", export["model"]):
+        assert _detections_of_an_image(root, model) == MAX_DETECTIONS
+        assert _detections_of_an_image(root, model, "--max_detections=3") == 3
+
+
+def test_flags_choose_the_detections_that_a_finished_file_gives(
+    export: Any, root: Path
+):
+    before = read_json(root / "train" / "summary.json")
+    arguments = ("--run=train", "--postprocess", "--max_detections=5", "--json")
+    finished = run_binary(root, "export_tflite", *arguments).result
+    folder = root / Path(finished["model"]).parent
+    made_by = read_json(folder / "export.json")
+    chosen = {"score_threshold": 0.001, "nms_iou_threshold": 0.6, "max_detections": 5}
+    assert made_by["detections"] == chosen
+    assert "max detections 5" in (folder / "model_card.md").read_text()
+    assert _detections_of_an_image(root, finished["model"]) == 5
+    assert read_json(root / "train" / "summary.json") == before
