@@ -9,6 +9,7 @@ What is in it: `model.tflite`, with labels and the meaning of its tensors inside
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
