@@ -15,7 +15,8 @@ from mobilenas_tf.costs.latency_table import Calibration
 class PredictionError:
     """How far predictions are from measurements.
 
-    `mape` is the mean absolute relative error, `spearman` the rank correlation.
+    `mape` is the mean absolute relative error, `spearman` the rank correlation, 0 where
+    all networks are predicted or measured alike.
     """
 
     mape: float
@@ -58,7 +59,8 @@ def prediction_error(
 ) -> PredictionError:
     """Returns how far predictions are from measurements of the same networks."""
     predicted, measured = np.asarray(predicted_ms), np.asarray(measured_ms)
-    correlation = scipy.stats.spearmanr(predicted, measured)
+    is_ranked = min(np.ptp(predicted), np.ptp(measured)) > 0
+    correlation = scipy.stats.spearmanr(predicted, measured) if is_ranked else (0.0,)
     return PredictionError(
         float(np.mean(np.abs(predicted - measured) / measured)),
         float(np.asarray(correlation)[0]),

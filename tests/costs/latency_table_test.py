@@ -226,6 +226,7 @@ def test_errors_are_relative_and_ranks_are_compared():
     assert error.mape == pytest.approx((0.1 + 0.1 + 0.0) / 3)
     assert error.spearman == 1.0
     assert prediction_error([3, 2, 1], [1, 2, 3]).spearman == -1.0
+    assert prediction_error([3, 2, 1], [2, 2, 2]).spearman == 0.0
 
 
 @pytest.mark.parametrize("sums", [[1.0, 2.0], [1.0, 1.0, 1.0]])
