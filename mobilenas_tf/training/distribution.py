@@ -24,6 +24,7 @@ import tensorflow as tf
 from mobilenas_tf.layers.replicas import num_replicas, replica_mean
 from mobilenas_tf.training.batch_share import WHOLE, Share
 from mobilenas_tf.training.config import DistributionConfig
+from mobilenas_tf.training.repetition import keep_order
 
 # Of the cluster's jobs, in the order in which TensorFlow counts their tasks.
 _JOBS = ("chief", "worker")
@@ -180,10 +181,15 @@ def compiled_step(trainer: Any) -> Callable[[Any], Mapping[str, tf.Tensor]]:
     if not tf.distribute.has_strategy():
         return tf.function(trainer.train_step)
     strategy = tf.distribute.get_strategy()
+    order_here = keep_order()
+
+    def replica_step(batch: Any) -> dict[str, tf.Tensor]:
+        order_here()  # a replica is traced by a thread of its own
+        return trainer.train_step(batch)
 
     @tf.function
     def step(batch: Any) -> dict[str, tf.Tensor]:
-        figures = strategy.run(trainer.train_step, args=(batch,))
+        figures = strategy.run(replica_step, args=(batch,))
         return {
             name: strategy.experimental_local_results(value)[0]
             for name, value in figures.items()

@@ -8,6 +8,7 @@ other operators run in the order of the graph.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from mobilenas_tf.training.config import TrainingConfig
 # A graph that waits for another one, a loop for its body, holds a thread meanwhile:
 # more than any nesting of ours.
 _THREADS = 16
+_IN_ORDER = "SINGLE_THREADED_EXECUTOR"
 
 
 def allow_order() -> None:
@@ -49,6 +51,23 @@ def run_in_order(is_on: bool) -> None:
     # (256 MiB), its optimizer sums gradients in a way that this executor refuses.
     # Setting this forgets how operators are run: it comes first.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_on})
+    _call_options().executor_type = _IN_ORDER if is_on else None
+
+
+def keep_order() -> Callable[[], None]:
+    """Returns what has another thread run operators as this one does now.
+
+    Threads begin without order, and what they trace is then not fit for it.
+    """
+    executor = _call_options().executor_type
+
+    def keep() -> None:
+        _call_options().executor_type = executor
+
+    return keep
+
+
+def _call_options() -> Any:
+    """Returns how this thread calls functions."""
     eager: Any = context.context()  # its annotation says that it may be None
-    in_order = "SINGLE_THREADED_EXECUTOR" if is_on else None
-    eager.function_call_options.executor_type = in_order
+    return eager.function_call_options

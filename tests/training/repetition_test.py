@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import concurrent.futures
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,11 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from mobilenas_tf.training.config import TrainingConfig
-from mobilenas_tf.training.repetition import start_from_seed
+from mobilenas_tf.training.repetition import (
+    keep_order,
+    run_in_order,
+    start_from_seed,
+)
 
 
 def executor() -> str | None:
@@ -30,6 +36,17 @@ def test_operators_run_in_order_only_where_that_is_asked_for(
         start_from_seed(TrainingConfig())
     assert executor() is None
     assert not tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
+
+
+def test_another_thread_keeps_the_order_of_this_one() -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        try:
+            run_in_order(True)
+            assert pool.submit(executor).result() is None
+            pool.submit(keep_order()).result()
+            assert pool.submit(executor).result() == executor() is not None
+        finally:
+            run_in_order(False)
 
 
 def test_order_without_the_threads_for_it_is_refused_rather_than_hanging() -> None:
