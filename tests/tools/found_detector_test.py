@@ -9,10 +9,10 @@ import pytest
 
 from detection.config import DetectionDataConfig, SceneAugmentationConfig
 from mobilenas_tf.json_io import write_architecture
+from mobilenas_tf.training.config import TrainingConfig
 from tests.small_detectors import SSDLITE, small_detector
 from tests.tools.run_binary import Answer, run_binaries
 from tools.detection_flags import DetectionSettings
-from tools.train_detector import DETECTOR_TRAINING
 
 # The data come after the flags and the architecture.
 TRAIN = ("train_detector", "--dataset=coco:nowhere", "--workdir=run")
@@ -86,7 +86,7 @@ def test_what_goes_together_gets_as_far_as_the_data(
 
 
 def test_only_a_head_that_is_made_is_on_record() -> None:
-    settings = DetectionSettings(training=DETECTOR_TRAINING)
+    settings = DetectionSettings(training=TrainingConfig())
     data, augmentation = DetectionDataConfig(), SceneAugmentationConfig()
     made = settings.run_config(data, augmentation)
     kept = settings.run_config(data, augmentation, makes_head=False)
