@@ -262,6 +262,7 @@ def _take_freely(run: Run, scope: Any) -> dict[str, Any]:
             losses.append(side.step(batch))
             seconds.append(time.perf_counter() - started)
             cpu_seconds.append(time.process_time() - cpu_started)
+        side.end_epoch()
     return {
         "losses": losses,
         "seconds": seconds,

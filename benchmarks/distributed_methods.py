@@ -100,6 +100,12 @@ class Side:
             metric.reset_state()
         return float(self.compiled_step(batch)["loss"])
 
+    def end_epoch(self) -> None:
+        """Does what a run does behind its last step."""
+        from mobilenas_tf.training.distribution import average_statistics
+
+        average_statistics(self.trainer.network)
+
     def values(self) -> np.ndarray:
         """Returns all that a checkpoint holds, `[N]` float64."""
         parts = [np.ravel(value) for value in self._arrays()]
