@@ -13,7 +13,7 @@ more work than building the narrower network costs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -85,10 +85,12 @@ class LiveShrinking:
         # What is left must still be able to fill the budget.
         progress = steps_done / self.trainer.total_steps
         budget = self.trainer.schedule.budget_after(progress)
-        if self._cost(space, space.largest()) < budget:
+        cost = narrowed_cost(self.space, self.cost, space)
+        if genotype_cost(space, cost, space.largest()) < budget:
             return False
         # And the last one must still have a network.
-        if self._cost(space, space.smallest()) > min(self.trainer.schedule.budgets):
+        least = genotype_cost(space, cost, space.smallest())
+        if least > min(self.trainer.schedule.budgets):
             return False
         self._go_on_with(self.build(space), selection)
         cut = Cut(epoch, after.macs, self._widths())
@@ -98,11 +100,6 @@ class LiveShrinking:
             f"{after.macs / 1e6:.2f} M multiply-adds"
         )
         return True
-
-    def _cost(self, narrowed: SearchSpace, widths: Mapping[str, int]) -> float:
-        """Returns what a network of a part of the space costs."""
-        fixed = whole_widths(self.space, narrowed.largest())
-        return genotype_cost(self.space, self.cost, {**fixed, **widths})
 
     def restore(self, epoch: int) -> None:
         """Gives the trainer the supernet that it had after `epoch` epochs."""
